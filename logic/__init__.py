@@ -1,0 +1,1 @@
+"""The logic tier: decides what is published to whom. Holds no client connection."""
