@@ -1,5 +1,6 @@
 """What the push API and the publisher say to each other."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -96,11 +97,19 @@ class IdempotencyConflict(PushError):
 class Publishing(Protocol):
     """Takes pushes. Implemented by `logic.publisher.Publisher`."""
 
-    async def publish(self, push: RoomPushRequest | DirectPushRequest) -> Receipt:
-        """Publish at once and say what happened; raise Unavailable or IdempotencyConflict.
+    def submit(self, push: RoomPushRequest | DirectPushRequest) -> asyncio.Future[Receipt]:
+        """Take the push and return at once; the future gives the Receipt, or Unavailable or IdempotencyConflict.
 
-        May be called many times concurrently: pushes of the same moment share one round trip. Calls made one after
-        the other from one task for one room keep their order, awaited or not.
+        Neither a coroutine nor a task: bulk publishers call it tens of thousands of times a second. It raises nothing
+        itself: what goes wrong is in the future. Pushes of the same moment share one round trip. Submissions to one
+        room keep the order of the calls. Cancelling the future does not take the push back.
+        """
+
+    async def publish(self, push: RoomPushRequest | DirectPushRequest) -> Receipt:
+        """Submit the push and wait for what happened; raise Unavailable or IdempotencyConflict.
+
+        May be called many times concurrently. Calls made one after the other from one task for one room keep their
+        order, awaited or not.
         """
 
 
