@@ -59,11 +59,11 @@ class ProcessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    log_level: LogLevel = Field("info", description="least severe level that is logged")
-    log_format: LogFormat = Field("auto", description="auto: JSON unless standard error is a terminal")
-    ops_host: str = Field("127.0.0.1", description="address of the operations port")
-    ops_port: Port = Field(0, description="operations port: /livez /readyz /metrics /stats")
-    stop_seconds: float = Field(10.0, gt=0, le=3600, description="deadline for drain and stop together")
+    log_level: LogLevel = Field(default="info", description="least severe level that is logged")
+    log_format: LogFormat = Field(default="auto", description="auto: JSON unless standard error is a terminal")
+    ops_host: str = Field(default="127.0.0.1", description="address of the operations port")
+    ops_port: Port = Field(default=0, description="operations port: /livez /readyz /metrics /stats")
+    stop_seconds: float = Field(default=10.0, gt=0, le=3600, description="deadline for drain and stop together")
 
     @classmethod
     def settings_customise_sources(
