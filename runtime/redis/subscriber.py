@@ -103,6 +103,7 @@ class Subscriber:
                     await self._follow(connection)
             except RedisError as error:
                 # Only the first failure of a row is worth a warning; while Redis is away the rest says nothing new.
+                self.losses += self.subscribed
                 log = self._logger.warning if self.subscribed else self._logger.info
                 log("subscription lost" if self.subscribed else "cannot subscribe", reason=str(error))
             except Exception:
@@ -186,7 +187,6 @@ class Subscriber:
     def _lost(self) -> None:
         if self.subscribed:
             self.subscribed = False
-            self.losses += 1
             self._tell(False)
 
     def _tell(self, state: bool) -> None:
