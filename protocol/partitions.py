@@ -30,3 +30,8 @@ def channel(partition: int) -> str:
 
 CHANNELS: Final = tuple(channel(number) for number in range(PARTITIONS))
 """Every channel a gateway subscribes to."""
+
+
+def room_key(room: str) -> str:
+    """Return the key of a room's sequence: a hash of `epoch` and `seq`, written by logic, read by gateways."""
+    return f"{tag(partition_of(room))}:room:{room}"
