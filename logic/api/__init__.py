@@ -1,0 +1,1 @@
+"""The HTTP push API: what business services call."""
