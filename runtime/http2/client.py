@@ -16,6 +16,8 @@ from runtime.http2.stream import Stream, StreamHandler
 
 # How much of a refusal's explanation is worth reading.
 MESSAGE_BYTES = 4096
+# The fourth byte of a SETTINGS frame (RFC 9113, section 6.5).
+SETTINGS_TYPE = b"\x04"
 
 HandlerFactory = Callable[[Stream], StreamHandler]
 
@@ -67,6 +69,7 @@ class _ClientConnection(Connection):
         # The stream, once the server has answered 200.
         self.opened: asyncio.Future[Stream] = self._loop.create_future()
         self._request = request
+        self._first_bytes = True
         self._handler_factory = handler_factory
         self._on[ev.ResponseReceived] = self._response
 
@@ -75,14 +78,25 @@ class _ClientConnection(Connection):
         assert self._transport is not None, "called from connection_made"
         tls = self._transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":
-            self.fail(ConnectFailed(f"{self.peer}: the server does not speak HTTP/2 (ALPN)"))
-            self.finish("no HTTP/2")
+            self._foreign()
             return
         stream_id = self._h2.get_next_available_stream_id()
         stream = Stream(self, stream_id, {}, self.peer)
         stream.attach(_Unanswered(self))
         self._streams[stream_id] = stream
         self._h2.send_headers(stream_id, self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Check that the server's first frame is SETTINGS (section 3.4).
+
+        h2 would take the beginning of an HTTP/1 answer for a frame of megabytes, and wait for the rest.
+        """
+        if self._first_bytes:
+            self._first_bytes = False
+            if data[3:4] not in (b"", SETTINGS_TYPE):
+                self._foreign()
+                return
+        super().data_received(data)
 
     def stream_over(self, stream: Stream) -> None:
         """Close: this connection has no other purpose."""
@@ -100,6 +114,10 @@ class _ClientConnection(Connection):
         elif not self.opened.done():
             stream.attach(self._handler_factory(stream))
             self.opened.set_result(stream)
+
+    def _foreign(self) -> None:
+        self.fail(ConnectFailed(f"{self.peer}: the server does not speak HTTP/2"))
+        self.finish("no HTTP/2", abort=True)
 
     def fail(self, error: Exception) -> None:
         """Tell the opener, unless he has his answer."""

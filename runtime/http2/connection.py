@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import h2.events as ev
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
@@ -229,7 +229,9 @@ class Connection(asyncio.Protocol):
 
     def _broken(self, reason: str) -> None:
         LOGGER.warning("peer broke HTTP/2", peer=self.peer, reason=reason)
-        self.finish(reason)
+        # h2 has put its own GOAWAY into the output, unless it failed before it got that far.
+        said = self._h2.state_machine.state is ConnectionState.CLOSED
+        self.finish(reason, None if said else ErrorCodes.PROTOCOL_ERROR)
 
     # Sending.
 

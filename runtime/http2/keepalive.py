@@ -24,24 +24,25 @@ class Keepalive:
     def __init__(self, interval_s: float, now: float) -> None:
         self._interval_s = interval_s
         self._due = now + interval_s
-        self._pinged = False
+        self._pinged_at: float | None = None
         self.heard = now
 
     def __repr__(self) -> str:
-        return f"<Keepalive heard={self.heard:.3f} due={self._due:.3f} pinged={self._pinged}>"
+        return f"<Keepalive heard={self.heard:.3f} due={self._due:.3f} pinged_at={self._pinged_at}>"
 
     def check(self, now: float) -> tuple[Verdict, float]:
         """Return what to do, and when to check next."""
         late = now - self._due > self._interval_s / 2
         silent = now - self.heard
+        # A ping counts until something was heard after it.
+        pinged = self._pinged_at is not None and self._pinged_at > self.heard
         if silent < self._interval_s:
-            self._pinged = False
             return self._next(Verdict.WAIT, self.heard + self._interval_s)
-        if self._pinged and not late and silent >= 2 * self._interval_s:
+        if pinged and not late and silent >= 2 * self._interval_s:
             return self._next(Verdict.DEAD, now)
-        if self._pinged and not late:
+        if pinged and not late:
             return self._next(Verdict.WAIT, self.heard + 2 * self._interval_s)
-        self._pinged = True
+        self._pinged_at = now
         # From now, not from when it was heard: after a late check that moment may be long past.
         return self._next(Verdict.PING, now + self._interval_s)
 

@@ -65,16 +65,20 @@ async def subscribed(
         options=QUICK,
     )
     await subscriber.start()
-    yield subscriber, listener
-    await subscriber.stop()
+    try:
+        yield subscriber, listener
+    finally:
+        await subscriber.stop()
 
 
 @asynccontextmanager
 async def publisher(url: str) -> AsyncIterator[Any]:
     """Run a client to publish with."""
     client: Redis = connect(url, client_name="publisher")
-    yield cast("Any", client)
-    await client.aclose()
+    try:
+        yield cast("Any", client)
+    finally:
+        await client.aclose()
 
 
 @pytest.mark.parametrize(("sharded", "command"), [(True, "SPUBLISH"), (False, "PUBLISH"), (None, "SPUBLISH")])
@@ -134,8 +138,10 @@ async def subscribed_with(url: str, on_message: Callable[[str, bytes], None]) ->
     subscriber = Subscriber(url, ["three"], on_message=on_message, on_state=on_state, sharded=False)
     await subscriber.start()
     await asyncio.wait_for(up.wait(), PATIENCE_S)
-    yield
-    await subscriber.stop()
+    try:
+        yield
+    finally:
+        await subscriber.stop()
 
 
 async def test_a_handler_that_fails_costs_its_message_only(shared_redis: RedisServer) -> None:
