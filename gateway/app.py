@@ -16,7 +16,7 @@ from gateway.pages import make_pages
 from gateway.positions import PositionReader
 from gateway.presence import REPORT_INTERVAL_S
 from gateway.settings import GatewaySettings
-from k8s.registry import Registration
+from k8s.registry import Registrant, Registration
 from protocol.envelope import Hello, decode
 from protocol.errors import RemoteProtocolError
 from protocol.partitions import CHANNELS
@@ -80,10 +80,10 @@ class GatewayService:
         self.background.spawn(self._keep_house(), "housekeeping")
         if settings.subscribe:
             await self._subscriber.start()
-        if settings.register_in_redis:
+        if settings.announce:
             address = settings.link_address or f"{settings.link_host}:{self._link_server.port}"
-            self._registration = Registration(self._redis, name=self._me.name, address=address)
-            await self._registration.start()
+            self._registration = Registration(self._redis, Registrant(self._me.name, self._me.instance, address))
+            await self._registration.start(self._registration_changed)
         self._log.info("gateway open", name=self._me.name, port=self._listener.port, link=self._link_server.port)
 
     async def drain(self) -> None:
@@ -133,6 +133,10 @@ class GatewayService:
     def _subscription_changed(self, subscribed: bool) -> None:
         self._subscribed = subscribed
         self._paths_changed()
+
+    def _registration_changed(self, ok: bool, detail: str) -> None:
+        # Not a reason to send viewers elsewhere: logics that know this gateway keep their links to it.
+        (self._log.info if ok else self._log.warning)("registration", ok=ok, detail=detail)
 
     def _paths_changed(self) -> None:
         """One path is enough to be ready."""

@@ -148,11 +148,12 @@ class Gateway:
         """Send all viewers away, a bucket at a time over the drain window, each with a jittered time to come back."""
         self.draining = True
         window_s = self._settings.drain_seconds * DRAIN_SHARE
-        for bucket in self.hub.buckets:
-            for name in self._dialects:
-                for connection in bucket.connections(name):
-                    self._send_away(connection)
-            await asyncio.sleep(window_s / len(self.hub.buckets))
+        groups = [bucket.connections(name) for bucket in self.hub.buckets for name in self._dialects]
+        groups = [group for group in groups if group]
+        for group in groups:
+            for connection in group:
+                self._send_away(connection)
+            await asyncio.sleep(window_s / len(groups))
         if self.hub.connections:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), self._settings.drain_seconds * (1 - DRAIN_SHARE))

@@ -17,7 +17,7 @@ from gateway.outbox import Frame
 if TYPE_CHECKING:
     from gateway.connection import Connection
 
-INLINE_BUCKETS: Final = 16
+INLINE_BUCKETS: Final = 32
 """Up to so many buckets are written on the event loop: about as long as handing them to a thread and back takes."""
 
 

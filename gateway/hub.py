@@ -192,7 +192,7 @@ class Hub:
 
     def expire_gaps(self) -> None:
         """Let rooms that wait for a missing message go on."""
-        for room in list(self.rooms.values()):
+        for room in list(self._around.gaps):
             room.expire_gap()
 
     def _is_first_copy(self, push: Broadcast | UserPush) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from h2.errors import ErrorCodes
+
 from gateway.hub import Hub
 from gateway.metrics import Counters
 from gateway.presence import Presence
@@ -25,13 +27,10 @@ from protocol.envelope import (
     encode,
 )
 from protocol.errors import RemoteProtocolError
-from runtime.http2.server import Refusal
-from runtime.http2.stream import Stream
+from runtime.http2.stream import Refusal, Stream
 from runtime.logs import get_logger
 
 LINK_PATH: Final = "/v1/link"
-PROTOCOL_ERROR: Final = 0x1
-"""HTTP/2 error code (RFC 9113, section 7)."""
 
 
 class PushTaker:
@@ -132,7 +131,7 @@ class Link:
                 self._take(decode(raw))
         except RemoteProtocolError as error:
             self._log.error("link broke the protocol", error=str(error))
-            self._stream.reset(PROTOCOL_ERROR)
+            self._stream.reset(ErrorCodes.PROTOCOL_ERROR)
             return
         if self._received != before:
             self._stream.write(encode(Ack(self._received)))

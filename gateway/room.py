@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
 
 from gateway.batch import Batch, PendingBatch
 from gateway.bucket import Bucket, GroupKey
@@ -20,7 +21,11 @@ EARLY_MAX_MESSAGES = 5_000
 
 @dataclass(frozen=True, slots=True)
 class RoomSurroundings:
-    """What every room of a gateway shares."""
+    """What every room of a gateway shares.
+
+    `numbers` gives every frame of every room its number: a room that was dropped and made anew goes on above its last
+    frame, which may still be on its way. `gaps` are the rooms that wait for a missing message.
+    """
 
     loop: asyncio.AbstractEventLoop
     fanout: Fanout
@@ -28,6 +33,8 @@ class RoomSurroundings:
     counters: Counters
     tick_s: float
     attend: Callable[[Tally], None]
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    gaps: set["Room"] = field(default_factory=set)
 
 
 class Room:
@@ -44,7 +51,7 @@ class Room:
         self.early: list[RoomPush] = []
         self.viewers = 0
         self.online = 0
-        self.number = 0
+        self.number = next(around.numbers)
         self.seq = 0
         self.epoch = 0
         self.homes: dict[str, set[Bucket]] = {}
@@ -78,6 +85,8 @@ class Room:
         duplicates = self.order.duplicates
         lost = self.order.lost
         self._add(self.order.accept(push, self._around.loop.time()))
+        if self.order.waiting:
+            self._around.gaps.add(self)
         self._around.counters.messages_duplicate += self.order.duplicates - duplicates
         self._around.counters.messages_missing += self.order.lost - lost
 
@@ -87,6 +96,8 @@ class Room:
             lost = self.order.lost
             self._add(self.order.expire(self._around.loop.time()))
             self._around.counters.messages_missing += self.order.lost - lost
+        if self.order is None or not self.order.waiting:
+            self._around.gaps.discard(self)
 
     def set_online(self, count: int) -> None:
         """Tell the viewers how many they are over all gateways, with the next frame."""
@@ -129,7 +140,7 @@ class Room:
         return self._pending.take() or [Batch([], self.seq, self.epoch, True)]
 
     def _encode(self, batch: Batch) -> list[tuple[GroupKey, Frame]]:
-        self.number += 1
+        self.number = next(self._around.numbers)
         self.seq, self.epoch = batch.seq, batch.epoch
         frames: list[tuple[GroupKey, Frame]] = []
         for name, homes in self.homes.items():
@@ -178,6 +189,7 @@ class Room:
 
     def close(self) -> int:
         """Forget the room when its last viewer has left; returns the messages nobody was there for."""
+        self._around.gaps.discard(self)
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None

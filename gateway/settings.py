@@ -32,7 +32,7 @@ class GatewaySettings(ProcessSettings):
     ops_port: Port = Field(8002, description="operations port: /livez /readyz /metrics /stats")
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="where Redis is")
     subscribe: bool = Field(True, description="receive pushes over Redis pub/sub")
-    register_in_redis: bool = Field(True, description="announce this gateway in Redis to the logics")
+    announce: bool = Field(True, description="announce this gateway in Redis to the logics")
     anonymous: bool = Field(False, description="let viewers without a token join rooms")
     jwt_secret: SecretStr | None = Field(
         None, min_length=32, description="shared secret of viewers' tokens (HS256, HS384, HS512)"

@@ -1,0 +1,50 @@
+"""A browser shows pushed danmaku on the demo page."""
+
+import shutil
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from loadgen.stack.plan import HOST
+from tests.system.platform import Platform
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: the page was NOT tested"),
+]
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+
+async def test_the_page_shows_pushed_danmaku(platform: Platform) -> None:
+    """Pages on both gateways show what was pushed over HTTP, and what one of them sends the other shows."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        pages = [await browser.new_page() for _ in range(2)]
+        for page, ports in zip(pages, platform.options.gateways, strict=True):
+            await page.goto(f"http://{HOST}:{ports.client}/?room=demo&name=viewer{ports.client}")
+            await page.wait_for_selector("text=/connected/i")
+        await platform.until(0, lambda stats: stats["rooms"] == 1)
+        await platform.until(1, lambda stats: stats["rooms"] == 1)
+        danmaku = {"type": "danmaku", "text": "前排围观!", "user": {"id": "7", "name": "小明"}}
+        await platform.push("demo", [danmaku])
+        for page in pages:
+            await shown(page, "前排围观!")
+        await browser.close()
+
+
+async def shown(page: Page, text: str) -> None:
+    """Wait until the text is on the page, flying or in the log."""
+    await page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
