@@ -260,10 +260,11 @@ class FrameReceiver:
         try:
             _, used = utf_8_decode(chunk, "strict", final)
         except UnicodeDecodeError as error:
-            raise RemoteWebSocketError(
-                CloseCode.INVALID_PAYLOAD, f"a text message is not UTF-8: {error.reason}"
-            ) from error
+            raise _invalid_text() from error
         self._tail = chunk[used:]
+        # The decoder waits for the third byte of a surrogate, which no third byte makes valid.
+        if len(self._tail) == 2 and b"\xed\xa0" <= self._tail < b"\xee":
+            raise _invalid_text()
 
     def _decode(self, payload: bytes, *, is_text: bool) -> bytes:
         assert self._extension is not None, "an encoded message is refused without an extension"
@@ -288,6 +289,10 @@ class FrameReceiver:
         self._message = None
 
 
+def _invalid_text() -> RemoteWebSocketError:
+    return RemoteWebSocketError(CloseCode.INVALID_PAYLOAD, "a text message is not UTF-8")
+
+
 def _parse_close(payload: bytes) -> Close:
     """Code and reason of a Close frame (sections 5.5.1 and 7.4)."""
     if not payload:
@@ -302,7 +307,7 @@ def _parse_close(payload: bytes) -> Close:
     try:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError as error:
-        raise RemoteWebSocketError(CloseCode.INVALID_PAYLOAD, f"a close reason is not UTF-8: {error.reason}") from error
+        raise RemoteWebSocketError(CloseCode.INVALID_PAYLOAD, "a close reason is not UTF-8") from error
 
 
 def receive(
