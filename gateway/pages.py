@@ -1,4 +1,6 @@
-"""The static pages of the gateway: the demo page at `/`, the browser client at `/client.js` and `/client/`, the rest under `/static/`.
+"""The static pages of the gateway.
+
+The demo page is at `/`, the browser client at `/client.js` with its modules under `/client/`, the rest at `/static/`.
 
 Every file is read once, when the application is made, and served from memory by its exact name: a path that was not
 read then does not exist, so no request can walk out of the folder.
