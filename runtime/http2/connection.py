@@ -47,7 +47,8 @@ class Connection(asyncio.Protocol):
         self._over = False
         self._resets = 0
         self._keepalive: Keepalive | None = None
-        self._timers: list[asyncio.TimerHandle] = []
+        # The latest of each kind; one that has fired is harmless.
+        self._timers: dict[Callable[[], None], asyncio.Handle] = {}
         self._loop = asyncio.get_running_loop()
         self._on: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.DataReceived: self._data,
@@ -153,8 +154,10 @@ class Connection(asyncio.Protocol):
         if code is not None:
             self._h2.close_connection(code)
         self._over = True
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
+        # They hold the connection, and it them.
+        self._timers.clear()
         if self._transport is not None:
             self._transport.write(self._h2.data_to_send())
             if abort:
@@ -183,10 +186,9 @@ class Connection(asyncio.Protocol):
         """Do what comes first on a new connection."""
 
     def after(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call back later, unless the connection is over by then."""
-        now = self._loop.time()
-        self._timers = [timer for timer in self._timers if timer.when() > now and not timer.cancelled()]
-        self._timers.append(self._loop.call_later(delay_s, callback))
+        """Call back once, later, unless the connection is over by then."""
+        if not self._over:
+            self._timers[callback] = self._loop.call_later(delay_s, callback)
 
     def stream_over(self, stream: Stream) -> None:
         """Note that a stream's life is over while the connection goes on."""

@@ -1,13 +1,24 @@
-"""What the tests of runtime share: real Redis servers."""
+"""What the tests of runtime share: both event loops, real Redis servers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.redis_server import RedisServer, find_redis_server, find_valkey_server, running_redis
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every asynchronous test on the loop that production uses, and on the one where uvloop is missing."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
+    try:
+        import uvloop
+    except ImportError:
+        return factories
+    return {**factories, "uvloop": uvloop.new_event_loop}
 
 
 def _programs() -> list[Path]:

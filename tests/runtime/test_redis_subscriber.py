@@ -207,7 +207,7 @@ async def test_a_quiet_connection_stays(shared_redis: RedisServer) -> None:
 async def poll(count: Callable[[], Awaitable[int]], enough: int) -> None:
     """Wait until the server has counted enough of something; it has no way to tell us by itself."""
     async with asyncio.timeout(PATIENCE_S):
-        while await count() < enough:  # noqa: ASYNC110 - the event happens in another process
+        while await count() < enough:
             await asyncio.sleep(0.02)
 
 
