@@ -2,7 +2,7 @@
 
 redis-py opens the connection (address, TLS, authentication); after that this module reads the socket
 itself, a chunk at a time through the hiredis parser, and hands over every message of the chunk in one go.
-Why not redis-py's own PubSub: it costs a task switch and about 20 times the CPU a message (see README).
+Why not redis-py's own PubSub: it switches tasks for every message, this costs 2 µs (see README).
 """
 
 from __future__ import annotations
