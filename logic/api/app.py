@@ -1,9 +1,11 @@
 """Puts the push API together."""
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from logic.api import bulk, legacy, push
 from logic.api.bulk import BulkCalls
@@ -18,6 +20,8 @@ from logic.api.push import PushCalls
 from logic.api.reads import ReadCalls
 from logic.model import Overview, Publishing
 from protocol.limits import PUSH_MAX_BYTES
+
+_HTTP_LOG: Final = logging.getLogger("logic.api.http")
 
 KEEPALIVE_S: Final = 75.0
 """A publisher's idle connection: longer than the usual 60 s of a proxy's pool, so that the proxy closes first."""
@@ -38,8 +42,8 @@ def make_api(
     """Return the application; raise ValueError when one key is listed twice. Serve it with `make_runner`."""
     ring = KeyRing(keys)
     app = web.Application(middlewares=[make_front(metrics)], client_max_size=PUSH_MAX_BYTES)
-    pushes = PushCalls(publishing, ring, metrics)
-    old = LegacyCalls(publishing, ring, metrics, loopback_without_key=options.loopback_without_key)
+    pushes = PushCalls(publishing, ring, metrics, options)
+    old = LegacyCalls(publishing, ring, metrics, options)
     streams = BulkCalls(publishing, ring, metrics, options)
     reads = ReadCalls(overview, ring)
     docs = DocsCalls(options.version)
@@ -69,15 +73,33 @@ def make_api(
 
 
 def make_runner(app: web.Application, *, shutdown_s: float = 10.0) -> web.AppRunner:
-    """Return what serves the application: aiohttp's access log stays off, it would write the query string."""
+    """Return what serves the application.
+
+    aiohttp's access log stays off: it would write the query string. Bodies are not decompressed: a coded body is
+    refused by its header, and must not cost anything before that.
+    """
+    _HTTP_LOG.addFilter(_bad_http_is_no_news)
     return web.AppRunner(
         app,
+        logger=_HTTP_LOG,
         access_log=None,
+        auto_decompress=False,
         handle_signals=False,
         keepalive_timeout=KEEPALIVE_S,
         lingering_time=LINGERING_S,
         shutdown_timeout=shutdown_s,
     )
+
+
+def _bad_http_is_no_news(record: logging.LogRecord) -> bool:
+    """Keep scanners from filling the log: bytes that are no HTTP are one quiet line, without a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        record.msg = f"{record.msg}: {type(error).__name__}"
+        return _HTTP_LOG.isEnabledFor(logging.DEBUG)
+    return True
 
 
 def _segments(template: str) -> str:

@@ -156,9 +156,11 @@ class BulkStream:
             if len(tail) > LINE_MAX_BYTES:
                 raise _line_too_long()
             if lines:
+                self._metrics.bulk_lines.inc(len(lines))
                 self._something_to_write.set()
                 await self._have_room()
         if tail:
+            self._metrics.bulk_lines.inc()
             self._take(tail)
 
     async def _have_room(self) -> None:

@@ -1,8 +1,9 @@
 """What the headers of a request say, and its body read within the limit. Headers are judged before the body is read."""
 
+import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from logic.api.problems import Problem, shorten
@@ -53,26 +54,36 @@ def check_content_type(request: web.Request, expected: str) -> None:
         )
 
 
-async def read_body(request: web.Request) -> bytes:
-    """Return the whole body; raise Problem 413 as soon as it is known to be over 1 MiB, 400 when it breaks off."""
+async def read_body(request: web.Request, timeout_s: float) -> bytes:
+    """Return the whole body; raise Problem 413 as soon as it is known to be over 1 MiB, 400 when it breaks off or is
+    not there in time."""
     declared = request.content_length
     if declared is not None and declared > PUSH_MAX_BYTES:
         raise _too_large(f"has {declared} bytes")
     await invite(request)
     content = request.content
-    try:
-        first = await content.readany()
-        if content.at_eof() and len(first) <= PUSH_MAX_BYTES:
-            return first
-        body = bytearray(first)
-        while chunk := await content.readany():
-            body += chunk
-            if len(body) > PUSH_MAX_BYTES:
-                break
-    except RequestPayloadError as error:
-        raise broken_body() from error
+    if content.is_eof():
+        body = await content.readany()
+    else:
+        body = await _read_slowly(content, timeout_s)
     if len(body) > PUSH_MAX_BYTES:
         raise _too_large(f"has more than {PUSH_MAX_BYTES} bytes")
+    return body
+
+
+async def _read_slowly(content: StreamReader, timeout_s: float) -> bytes:
+    """Return a body that is still arriving, or the first of it that is over the limit."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            while len(body) <= PUSH_MAX_BYTES and (chunk := await content.readany()):
+                body += chunk
+    except RequestPayloadError as error:
+        raise broken_body() from error
+    except TimeoutError as error:
+        raise Problem(
+            ErrorCode.JSON_INVALID, f"body: was not complete after {timeout_s:g} s", field="body", close=True
+        ) from error
     return bytes(body)
 
 

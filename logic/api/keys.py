@@ -123,4 +123,5 @@ def check_scope(key: ApiKey, scope: Scope) -> None:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    # Header and query text that was not UTF-8 arrives with lone surrogates in it; it is no key, and no error either.
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -9,6 +9,7 @@ from logic.api.bodies import decode_items
 from logic.api.intake import FORM, check_content_type, idempotency_key, read_body
 from logic.api.keys import ApiKey, KeyRing, Scope, check_scope
 from logic.api.metrics import ApiMetrics
+from logic.api.options import ApiOptions
 from logic.api.problems import Problem
 from logic.api.push import direct_push, receipt_response, room_push
 from logic.model import Publishing
@@ -31,19 +32,18 @@ _PROXIED: Final = ("Origin", "Forwarded", "X-Forwarded-For")
 class LegacyCalls:
     """Handlers of form-encoded pushes."""
 
-    def __init__(
-        self, publishing: Publishing, keys: KeyRing, metrics: ApiMetrics, *, loopback_without_key: bool
-    ) -> None:
+    def __init__(self, publishing: Publishing, keys: KeyRing, metrics: ApiMetrics, options: ApiOptions) -> None:
         self._publishing = publishing
+        self._body_timeout_s = options.body_timeout_s
         self._keys = keys
-        self._loopback_without_key = loopback_without_key
+        self._loopback_without_key = options.loopback_without_key
         self._count_room = metrics.route(ROOM_PATH).count_accepted
         self._count_everybody = metrics.route(EVERYBODY_PATH).count_accepted
 
     async def to_room(self, request: web.Request) -> web.Response:
         """POST /push/room: `room` and `items`."""
         key = self._admit(request, Scope.PUBLISH)
-        form = await _read_form(request)
+        form = await _read_form(request, self._body_timeout_s)
         room = parse_room(_field(form, "room").decode("latin-1"))
         messages = decode_items(_field(form, "items"))
         receipt = await self._publishing.publish(room_push(room, messages, key, idempotency_key(request)))
@@ -53,7 +53,7 @@ class LegacyCalls:
     async def to_everybody(self, request: web.Request) -> web.Response:
         """POST /push/all: `items`."""
         key = self._admit(request, Scope.BROADCAST)
-        messages = decode_items(_field(await _read_form(request), "items"))
+        messages = decode_items(_field(await _read_form(request, self._body_timeout_s), "items"))
         receipt = await self._publishing.publish(direct_push(None, messages, key, idempotency_key(request)))
         self._count_everybody(receipt.accepted)
         return receipt_response(receipt, in_room=False)
@@ -85,9 +85,9 @@ def _is_local(request: web.Request) -> bool:
     )
 
 
-async def _read_form(request: web.Request) -> dict[str, bytes]:
+async def _read_form(request: web.Request, timeout_s: float) -> dict[str, bytes]:
     """Return the fields of the form, the first of each name. Latin-1 keeps every byte of a value as it was sent."""
-    body = (await read_body(request)).decode("latin-1")
+    body = (await read_body(request, timeout_s)).decode("latin-1")
     try:
         pairs = parse_qsl(body, keep_blank_values=True, encoding="latin-1", max_num_fields=FORM_MAX_FIELDS)
     except ValueError as error:

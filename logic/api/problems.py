@@ -94,5 +94,6 @@ def internal_problem() -> Problem:
 
 
 def shorten(text: str) -> str:
-    """Return the client's text cut to what an error may repeat."""
+    """Return the client's text cut to what an error may repeat; bytes that were not UTF-8 become question marks."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= ECHO_MAX_CHARS else text[:ECHO_MAX_CHARS] + "…"

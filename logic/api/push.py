@@ -9,6 +9,7 @@ from logic.api.bodies import decode_push, idempotency_of
 from logic.api.intake import JSON, check_content_type, idempotency_key, read_body
 from logic.api.keys import ApiKey, KeyRing, Scope, check_scope
 from logic.api.metrics import ApiMetrics
+from logic.api.options import ApiOptions
 from logic.api.schemas import DirectReceipt, ReachOut, RoomReceipt
 from logic.model import DirectPushRequest, Publishing, Receipt, RoomPushRequest
 from protocol.message import Message
@@ -24,8 +25,9 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 class PushCalls:
     """Handlers: the key, the scope, the headers, then the body, in this order."""
 
-    def __init__(self, publishing: Publishing, keys: KeyRing, metrics: ApiMetrics) -> None:
+    def __init__(self, publishing: Publishing, keys: KeyRing, metrics: ApiMetrics, options: ApiOptions) -> None:
         self._publishing = publishing
+        self._body_timeout_s = options.body_timeout_s
         self._keys = keys
         self._count_room = metrics.route(ROOM_PATH).count_accepted
         self._count_user = metrics.route(USER_PATH).count_accepted
@@ -35,7 +37,7 @@ class PushCalls:
         """POST /v1/rooms/{room}/messages."""
         key = self._admit(request, Scope.PUBLISH)
         room = parse_room(request.match_info["room"])
-        messages = decode_push(await read_body(request))
+        messages = decode_push(await read_body(request, self._body_timeout_s))
         receipt = await self._publishing.publish(room_push(room, messages, key, idempotency_key(request)))
         self._count_room(receipt.accepted)
         return receipt_response(receipt, in_room=True)
@@ -44,7 +46,7 @@ class PushCalls:
         """POST /v1/users/{user}/messages."""
         key = self._admit(request, Scope.USER)
         user = parse_user_id(request.match_info["user"])
-        messages = decode_push(await read_body(request))
+        messages = decode_push(await read_body(request, self._body_timeout_s))
         receipt = await self._publishing.publish(direct_push(user, messages, key, idempotency_key(request)))
         self._count_user(receipt.accepted)
         return receipt_response(receipt, in_room=False)
@@ -52,7 +54,7 @@ class PushCalls:
     async def to_everybody(self, request: web.Request) -> web.Response:
         """POST /v1/broadcast."""
         key = self._admit(request, Scope.BROADCAST)
-        messages = decode_push(await read_body(request))
+        messages = decode_push(await read_body(request, self._body_timeout_s))
         receipt = await self._publishing.publish(direct_push(None, messages, key, idempotency_key(request)))
         self._count_broadcast(receipt.accepted)
         return receipt_response(receipt, in_room=False)
