@@ -1,0 +1,1 @@
+"""A publisher that makes a room look alive."""
