@@ -111,7 +111,8 @@ def split_head(buffer: bytes | bytearray, limits: HeadLimits) -> HeadLines | Non
 
 
 def _check_sizes(head: bytes, limits: HeadLimits, *, complete: bool) -> None:
-    start_line, *header_lines = head.split(b"\r\n")
+    # A CR at the end of what has come belongs to the line's end, not to the line.
+    start_line, *header_lines = (head if complete else head.removesuffix(b"\r")).split(b"\r\n")
     if len(start_line) > limits.request_line_bytes:
         raise RemoteHttpError(414, f"the request line is longer than {limits.request_line_bytes} bytes")
     if any(len(line) > limits.header_line_bytes for line in header_lines):
@@ -123,6 +124,8 @@ def _check_sizes(head: bytes, limits: HeadLimits, *, complete: bool) -> None:
 
 
 def _check_bytes(head: bytes, *, complete: bool) -> None:
+    if head.startswith(b"\r\n"):
+        raise RemoteHttpError(400, "the request line is empty")
     pairs = head.count(b"\r\n")
     if head.count(b"\n") != pairs:
         raise RemoteHttpError(400, "a line ends in LF without CR")
