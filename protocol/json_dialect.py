@@ -7,13 +7,13 @@ import msgspec
 
 from protocol.codes import ErrorCode
 from protocol.dialect import Auth, Command, CommandError, Join, Leave, Ping, Ref, Reply, Send
-from protocol.limits import DATA_MAX_BYTES, MAX_INTEGER, REF_MAX_BYTES
+from protocol.limits import DATA_MAX_BYTES, MAX_INTEGER, REF_MAX_CHARS
 from protocol.names import NameInvalid, Room, parse_room
 from protocol.websocket.frames import OP_TEXT, encode_frame
 
 _Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 _RefField = (
-    Annotated[str, msgspec.Meta(max_length=REF_MAX_BYTES)]
+    Annotated[str, msgspec.Meta(max_length=REF_MAX_CHARS)]
     | Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
     | None
 )
@@ -63,14 +63,14 @@ class JsonDialect:
     name: Final = "json"
 
     def decode_command(self, payload: bytes) -> Command:
-        """Decode one text message (already known to be UTF-8)."""
+        """Decode one text message. That all of it is UTF-8 was seen to by the WebSocket layer."""
         if payload == _BARE_PING:
             return _PING
         try:
             envelope = _envelope.decode(payload)
         except msgspec.ValidationError as error:
             raise CommandError(ErrorCode.FIELD_INVALID, _place(error, "")) from error
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise CommandError(ErrorCode.JSON_INVALID, str(error)) from error
         decoder = _COMMANDS.get(envelope.type)
         if decoder is None:
@@ -82,6 +82,8 @@ class JsonDialect:
             raise CommandError(ErrorCode.FIELD_INVALID, _place(error, "data"), _ref_of(envelope.data)) from error
         except NameInvalid as error:
             raise CommandError(error.code, f"data.{error}", _ref_of(envelope.data)) from error
+        except UnicodeDecodeError as error:
+            raise CommandError(ErrorCode.JSON_INVALID, str(error)) from error
 
     def encode_reply(self, reply: Reply) -> bytes:
         """Encode a reply as one text frame."""
@@ -137,7 +139,7 @@ def _ref_of(raw: msgspec.Raw) -> Ref:
     """Find the `ref` of a command that is otherwise wrong, so that its client can match the error."""
     try:
         return _ref_only.decode(raw).ref
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeDecodeError):
         return None
 
 

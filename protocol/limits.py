@@ -36,8 +36,8 @@ ROOMS_PER_CONNECTION: Final = 64
 OUTBOX_MAX_BYTES: Final = 256 * 1024
 """Bytes queued for a viewer that reads too slowly: about two seconds of a busy room."""
 
-REF_MAX_BYTES: Final = 64
-"""A command's `ref`, echoed in its answer: large enough for a UUID."""
+REF_MAX_CHARS: Final = 64
+"""A command's `ref`, in characters, echoed in its answer: large enough for a UUID."""
 
 NAME_MAX_CHARS: Final = 32
 """A viewer's display name, in characters."""
