@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.codes import CloseCode
@@ -54,6 +54,7 @@ def test_encodes_fragments_and_rsv1() -> None:
     assert parse_header(bytes.fromhex("c200"), 0, Role.CLIENT) == FrameHeader(2, True, True, 0, None, 2)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2_000), st.binary(min_size=4, max_size=4))
 def test_mask_is_xor_with_repeated_key(payload: bytes, key: bytes) -> None:
     """Masking is the XOR of byte i with key byte i mod 4, on both of its code paths, and undoes itself."""

@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.websocket.errors import RemoteHttpError
@@ -94,6 +94,7 @@ def _judge(data: bytes, limits: HeadLimits) -> RequestHead | RemoteHttpError | N
         return error
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.sampled_from([b"", b"GET / HTTP/1.1\r\n", b"GET /", b"GET / HTTP/1.1\r\nA: "]))
 def test_never_waits_beyond_its_limit(data: bytes, start: bytes) -> None:
     """Any bytes are parsed, refused, or waited on while shorter than the limit; nothing else happens."""
@@ -108,6 +109,7 @@ def test_never_waits_beyond_its_limit(data: bytes, start: bytes) -> None:
         assert outcome.status in (400, 414, 431, 505)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.dictionaries(st.text(min_size=1, max_size=9), st.text(max_size=9), max_size=5))
 def test_any_path_and_query_round_trip(path: str, query: dict[str, str]) -> None:
     """Whatever a client percent-encodes arrives as it was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.codes import CloseCode
@@ -309,6 +309,7 @@ def test_receive_passes_the_extension() -> None:
     assert receive(wire, None, role=Role.SERVER, limits=SMALL, extension=Reversing()) == ([Text(b"ab")], None)
 
 
+@settings(deadline=None)
 @given(MESSAGES, st.sampled_from(Role), st.integers(0, 2**32), CUTS)
 def test_any_messages_round_trip(messages: list[Event], role: Role, seed: int, cuts: list[int]) -> None:
     """Messages in any fragments, with control frames anywhere between, in any chunks, arrive as they were."""
@@ -333,6 +334,7 @@ def _hostile_frames(draw: st.DrawFn) -> bytes:
 _HOSTILE = st.one_of(st.binary(max_size=60), st.lists(_hostile_frames(), max_size=8).map(b"".join))
 
 
+@settings(deadline=None)
 @given(_HOSTILE, st.sampled_from(Role), CUTS)
 def test_any_bytes_are_parsed_or_refused(data: bytes, role: Role, cuts: list[int]) -> None:
     """Any bytes give events or the one documented error, the same in every chunking and with either receiver."""

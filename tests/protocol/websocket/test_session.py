@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.codes import CloseCode
@@ -56,6 +56,7 @@ def test_closed_is_final() -> None:
     assert {after for (state, _), after in TRANSITIONS.items() if state is State.OPEN} == set(State)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["send", "close", "deliver"]))))
 def test_two_ends_never_break_the_rules_of_each_other(steps: list[tuple[int, str]]) -> None:
     """Two ends that ask the table before sending agree on every state, whoever closes first, or both at once."""
