@@ -1,0 +1,1 @@
+"""Discovery: which gateways exist. Imports nothing but `runtime` and `protocol`."""
