@@ -340,13 +340,21 @@ def _idempotency_key() -> Json:
 
 
 def _form(properties: Json, example: Json) -> Json:
-    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "maxProperties": legacy.FORM_MAX_FIELDS,
+    }
     encoding = {"items": {"contentType": JSON}}
     return {"required": True, "content": {FORM: {"schema": schema, "encoding": encoding, "example": example}}}
 
 
 def _schemas() -> Json:
     _, components = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    for schema in components.values():
+        if not schema.get("required", True):
+            del schema["required"]  # 3.0 does not allow an empty list
     return components
 
 
