@@ -5,8 +5,8 @@ Both paths carry every push, several logics publish at once, and either path may
 1. A push below the next expected sequence is a duplicate (or too late) and is dropped.
 2. The next expected push is delivered, followed by those that were held for it.
 3. A push above it is held: the other path, or another logic's link, most likely has the missing one on its way.
-4. What is still missing after `GAP_HOLD_S`, or when too much is held, is given up, counted, and never delivered
-   later: a viewer sees no message in the wrong order, and the room does not stall.
+4. What is still missing `GAP_HOLD_S` after a push behind it came, or when too much is held, is given up, counted, and
+   never delivered later: a viewer sees no message in the wrong order, and the room does not stall.
 5. An epoch that was not seen before replaces the current one (Redis lost the room's sequence, or the room was idle
    for a day): what is held of the old one is delivered, then the new one starts at 1. An epoch that was replaced is
    stale and dropped: its copies come from the slower path. Clocks are never compared.
@@ -36,16 +36,16 @@ class Ready(NamedTuple):
 class RoomOrder:
     """The order of one room. `next_seq` 0 means that no position is known: the first push decides."""
 
-    __slots__ = ("_held", "_held_messages", "_held_since", "_retired", "duplicates", "epoch", "lost", "next_seq")
+    __slots__ = ("_held", "_held_messages", "_retired", "duplicates", "epoch", "lost", "next_seq")
 
     def __init__(self, epoch: int, next_seq: int) -> None:
         self.epoch = epoch
         self.next_seq = next_seq
         self.duplicates = 0
         self.lost = 0
-        self._held: dict[int, RoomPush] = {}
+        # By first sequence: a push, and since when it is held.
+        self._held: dict[int, tuple[RoomPush, float]] = {}
         self._held_messages = 0
-        self._held_since = 0.0
         self._retired: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
@@ -71,10 +71,9 @@ class RoomOrder:
 
     def expire(self, now: float) -> list[Ready]:
         """Give up on what has been missing for too long; return what was held for it."""
-        if not self._held or now - self._held_since < GAP_HOLD_S:
-            return []
-        ready = self._skip_gap()
-        self._held_since = now
+        ready: list[Ready] = []
+        while self._held and now - min(since for _, since in self._held.values()) >= GAP_HOLD_S:
+            ready += self._skip_gap()
         return ready
 
     def _change_epoch(self, push: RoomPush, now: float) -> list[Ready]:
@@ -102,7 +101,7 @@ class RoomOrder:
             first = min(self._held)
             if first > self.next_seq:
                 break
-            push = self._held.pop(first)
+            push, _ = self._held.pop(first)
             self._held_messages -= push.count
             if first + push.count > self.next_seq:
                 ready.append(self._deliver(push))
@@ -111,14 +110,11 @@ class RoomOrder:
         return ready
 
     def _hold(self, push: RoomPush, now: float) -> list[Ready]:
-        known = self._held.get(push.first_seq)
-        if known is not None and known.count >= push.count:
+        if push.first_seq in self._held:
             self.duplicates += push.count
             return []
-        if not self._held:
-            self._held_since = now
-        self._held[push.first_seq] = push
-        self._held_messages += push.count - (known.count if known else 0)
+        self._held[push.first_seq] = push, now
+        self._held_messages += push.count
         return self._skip_gap() if self._held_messages > HELD_MAX_MESSAGES else []
 
     def _skip_gap(self) -> list[Ready]:
