@@ -2,7 +2,8 @@
 
 System calls release the GIL, so threads write in parallel on several cores. Jobs take turns, a bucket each, so a
 room of a thousand is not stuck behind a room of a million. A room with few viewers is written on the spot: handing
-it to a thread would cost more than the writes.
+it to a thread would cost more than the writes. Frames of one group are written in the order in which they are given,
+one after the other.
 """
 
 import asyncio
@@ -59,6 +60,8 @@ class Fanout:
     def __init__(self, threads: int) -> None:
         self._threads = [Thread(target=self._work, name=f"fanout-{n}", daemon=True) for n in range(threads)]
         self._jobs: deque[_Job] = deque()
+        # Jobs that wait for one of the same group, by group; event loop only.
+        self._lines: dict[GroupKey, deque[_Job]] = {}
         self._wake = Condition()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,15 +88,33 @@ class Fanout:
         self, key: GroupKey, frame: Frame, buckets: Sequence[Bucket], done: Callable[[Tally], None], now: float
     ) -> None:
         """Write a frame to the group `key` of each bucket; `done` is called on the event loop, once, maybe at once."""
-        if len(buckets) <= INLINE_BUCKETS or not self._threads:
-            tally = Tally()
-            for bucket in buckets:
-                tally.add(bucket.write(key, frame, now))
-            done(tally)
-            return
+        job = _Job(key, frame, buckets, done, now)
+        line = self._lines.get(key)
+        if line is None:
+            self._begin(job)
+        else:
+            line.append(job)
+
+    def _begin(self, job: _Job) -> bool:
+        """Write a frame, or have it written: True when its end is still to come."""
+        if len(job.buckets) <= INLINE_BUCKETS or not self._threads:
+            for bucket in job.buckets:
+                job.tally.add(bucket.write(job.key, job.frame, job.now))
+            job.done(job.tally)
+            return False
+        self._lines.setdefault(job.key, deque())
         with self._wake:
-            self._jobs.append(_Job(key, frame, buckets, done, now))
+            self._jobs.append(job)
             self._wake.notify(len(self._threads))
+        return True
+
+    def _finished(self, job: _Job) -> None:
+        job.done(job.tally)
+        line = self._lines[job.key]
+        while line:
+            if self._begin(line.popleft()):
+                return
+        del self._lines[job.key]
 
     def _work(self) -> None:
         while (turn := self._next_bucket()) is not None:
@@ -105,7 +126,7 @@ class Fanout:
                 finished = job.left == 0
             if finished:
                 assert self._loop is not None, "started"
-                self._loop.call_soon_threadsafe(job.done, job.tally)
+                self._loop.call_soon_threadsafe(self._finished, job)
 
     def _next_bucket(self) -> tuple[_Job, Bucket] | None:
         with self._wake:

@@ -25,6 +25,7 @@ class Counters:
     messages_duplicate: int = 0
     messages_unheard: int = 0
     messages_missing: int = 0
+    messages_malformed: int = 0
     messages_batched: int = 0
     frames_encoded: int = 0
     frames_written: int = 0

@@ -14,6 +14,7 @@ from gateway.ordering import Ready, RoomOrder
 from gateway.outbox import Frame
 from protocol.dialect import Dialect, Online, Shed
 from protocol.envelope import RoomPush, decode_block
+from protocol.errors import RemoteProtocolError
 
 EARLY_MAX_MESSAGES = 5_000
 """Messages kept while the room's position is being read from Redis."""
@@ -109,7 +110,12 @@ class Room:
     def _add(self, ready: Iterable[Ready]) -> None:
         counters = self._around.counters
         for push, skip in ready:
-            messages = decode_block(push.block, push.count)[skip:]
+            try:
+                messages = decode_block(push.block, push.count)[skip:]
+            except RemoteProtocolError:
+                # Its place in the order is taken; what is behind it must not suffer.
+                counters.messages_malformed += push.count - skip
+                continue
             shed = self._pending.add(messages, push.first_seq + skip, push.epoch)
             counters.messages_batched += len(messages) - shed
             if shed:
@@ -166,10 +172,12 @@ class Room:
     def _write_next(self) -> None:
         while self._frames and not self._writing:
             frames = self._frames.popleft()
-            self._writing = len(frames)
+            # One is ours, so that frames which are written at once do not call this again.
+            self._writing = len(frames) + 1
             for key, frame in frames:
                 homes = [bucket for bucket in self.homes[key[1]] if bucket.holds(key)]
                 self._around.fanout.write(key, frame, homes, self._written(frame), self._around.loop.time())
+            self._writing -= 1
 
     def _written(self, frame: Frame) -> Callable[[Tally], None]:
         def done(tally: Tally) -> None:
@@ -193,4 +201,8 @@ class Room:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        return len(self._pending)
+        self._around.gaps.discard(self)
+        unheard = sum(batch.count for (_, batch), *_ in self._frames) + len(self._pending)
+        self._frames.clear()
+        self._pending.take()
+        return unheard
