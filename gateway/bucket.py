@@ -129,18 +129,19 @@ class Bucket:
         """Answer a join and let the room's frames follow, with nothing between and nothing lost.
 
         `at` is the room's last frame number, sequence and epoch, for a group that is new; `reply` makes the answer
-        from the sequence and epoch behind which this connection will receive everything. False when it needs care.
+        from the sequence and epoch behind which this connection will receive everything. Who is in the room already
+        is answered, too. False when it needs care.
         """
         with self.lock:
             group = self._groups.get(key)
             if group is None:
                 group = self._groups[key] = Group(*at)
             well = self._send(connection, reply(group.seq, group.epoch), connection.heard_at)
-            if connection.attached and key[0] is not None:
+            if connection.attached and key[0] is not None and key[0] not in connection.rooms:
                 connection.rooms += (key[0],)
                 group.add(connection)
             elif not group:
-                del self._groups[key]
+                self._groups.pop(key, None)
             return well
 
     def leave(self, connection: "Connection", key: GroupKey) -> bool:
@@ -237,7 +238,7 @@ class Bucket:
         if taken:
             outbox.begin_with_rest(frame.data[taken:], frame.count)
         else:
-            outbox.put(frame)
+            connection.overflowed = not outbox.put(frame)
         self._regroup(connection, outbox)
 
     def _send(self, connection: "Connection", data: bytes, now: float) -> bool:

@@ -1,8 +1,9 @@
 """Who is here and in which rooms, and where a push goes from there. Event loop only."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from gateway.batch import PendingBatch
 from gateway.bucket import Bucket
 from gateway.connection import Connection
 from gateway.dedupe import DirectDedupe
@@ -13,7 +14,6 @@ from gateway.room import Room, RoomSurroundings
 from protocol.dialect import Joined, Left
 from protocol.dialect import Ref as CommandRef
 from protocol.envelope import Broadcast, RoomPush, UserPush, decode_block
-from protocol.message import Delivery
 
 Position = tuple[int, int] | None
 """Epoch and last sequence of a room as Redis has it; None when Redis did not say."""
@@ -34,6 +34,7 @@ class Hub:
         self._read_position = read_position
         self._users: dict[str, set[Connection]] = {}
         self._waiting: dict[str, list[tuple[Connection, Callable[[], None]]]] = {}
+        self._placing: Room | None = None
         self._dedupe = DirectDedupe()
         self._next_bucket = 0
 
@@ -120,9 +121,12 @@ class Hub:
 
     def _placed(self, room: Room, position: Position) -> None:
         room.place(RoomOrder(0, 0) if position is None else RoomOrder(position[0], position[1] + 1))
+        # What waited may leave again: the room stays until all of it is done.
+        self._placing = room
         for connection, action in self._waiting.pop(room.name, []):
             if connection.is_open:
                 action()
+        self._placing = None
         self._drop_if_empty(room)
 
     def _complete_join(self, room: Room, connection: Connection, ref: CommandRef) -> None:
@@ -133,16 +137,12 @@ class Hub:
         def reply(seq: int, epoch: int) -> bytes:
             return dialect.encode_reply(Joined(room.name, seq, epoch, online, False, ref))
 
-        if again:
-            connection.send(reply(room.seq, room.epoch))
-            return
         well = connection.bucket.join(connection, (room.name, dialect.name), (room.number, room.seq, room.epoch), reply)
-        if room.name in connection.rooms:
+        if not again and room.name in connection.rooms:
             room.viewers += 1
             room.homes.setdefault(dialect.name, set()).add(connection.bucket)
             self.changed.add(room.name)
-        else:
-            self._drop_if_empty(room)
+        self._drop_if_empty(room)
         if not well:
             connection.attend()
 
@@ -156,7 +156,8 @@ class Hub:
         self._drop_if_empty(room)
 
     def _drop_if_empty(self, room: Room) -> None:
-        if room.viewers == 0 and room.name not in self._waiting and self.rooms.get(room.name) is room:
+        kept = room.viewers or room.name in self._waiting or room is self._placing
+        if not kept and self.rooms.get(room.name) is room:
             self._around.counters.messages_unheard += room.close()
             del self.rooms[room.name]
 
@@ -175,20 +176,21 @@ class Hub:
         """Deliver one copy of a broadcast to every connection, at once."""
         if self._is_first_copy(push):
             for name, dialect in self._around.dialects.items():
-                frame = _direct_frame("all", push, dialect.encode_direct_batch)
                 buckets = [bucket for bucket in self.buckets if bucket.holds((None, name))]
                 now = self._around.loop.time()
-                self._around.fanout.write((None, name), frame, buckets, partial(self._broadcast_written, frame), now)
+                for frame in _direct_frames("all", push, dialect.encode_direct_batch):
+                    done = partial(self._broadcast_written, frame)
+                    self._around.fanout.write((None, name), frame, buckets, done, now)
 
     def push_to_user(self, push: UserPush) -> None:
         """Deliver one copy of a push to every connection of a user, at once."""
         mine = self._users.get(push.user, ())
         if self._is_first_copy(push) and mine:
             for name, dialect in self._around.dialects.items():
-                frame = _direct_frame("user", push, dialect.encode_direct_batch)
-                for connection in [item for item in mine if item.dialect.name == name]:
-                    connection.send(frame.data)
-                    self._around.counters.deliveries += frame.count
+                for frame in _direct_frames("user", push, dialect.encode_direct_batch):
+                    for connection in [item for item in mine if item.dialect.name == name]:
+                        connection.send(frame.data)
+                        self._around.counters.deliveries += frame.count
 
     def expire_gaps(self) -> None:
         """Let rooms that wait for a missing message go on."""
@@ -210,7 +212,9 @@ class Hub:
         self._around.attend(tally)
 
 
-def _direct_frame(to: str, push: Broadcast | UserPush, encode: Callable[[str, list[bytes]], bytes]) -> Frame:
-    messages = decode_block(push.block, push.count)
-    lossy = all(message.delivery is Delivery.LOSSY for message in messages)
-    return Frame(encode(to, [message.data for message in messages]), None, len(messages), lossy)
+def _direct_frames(to: str, push: Broadcast | UserPush, encode: Callable[[str, list[bytes]], bytes]) -> Iterator[Frame]:
+    """Encode a push that belongs to no room: within the frame limit, like a room's."""
+    pending = PendingBatch()
+    pending.add(decode_block(push.block, push.count), 1, 0)
+    for batch in pending.take():
+        yield Frame(encode(to, batch.items), None, len(batch.items), batch.lossy)
