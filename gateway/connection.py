@@ -148,8 +148,8 @@ class Connection(asyncio.Protocol):
     # -- sending
 
     def send(self, data: bytes) -> None:
-        """Write one or more whole frames, in order with everything else that goes to this viewer."""
-        if not self.bucket.send(self, data, self._host.now):
+        """Write one or more whole frames, in order with everything else; nothing follows a Close frame."""
+        if self._state is State.OPEN and not self.bucket.send(self, data, self._host.now):
             self.attend()
 
     def attend(self) -> None:

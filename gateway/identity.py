@@ -1,7 +1,7 @@
 """Who a viewer is: a verified token's claims, or an anonymous guest."""
 
 import secrets
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import jwt
 import msgspec
@@ -36,7 +36,7 @@ class _Claims(msgspec.Struct, frozen=True):
     sub: str
     name: str = ""
     role: Role = "viewer"
-    level: int = 0
+    level: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
 
 
 def guest() -> Identity:

@@ -21,6 +21,9 @@ BACKLOG: Final = 4_096
 CLIENT_GONE_S: Final = 5.0
 """How long a refused client may take to read why, before it is cut off."""
 
+HTTP_IDLE_S: Final = 15.0
+"""How long an HTTP connection is kept for the next request: a page's files come one after the other."""
+
 
 class ListenerHost(Protocol):
     """What the listener needs of the gateway."""
@@ -45,7 +48,9 @@ class Listener:
         self.host = host
         self.dialects = dialects
         self.handshake_s = handshake_s
-        self._runner = web.AppRunner(pages, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            pages, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=HTTP_IDLE_S
+        )
         self._server: asyncio.Server | None = None
         self._handshakes: dict[Handshake, float] = {}
 

@@ -77,6 +77,7 @@ class Presence:
         if count > LARGE_ROOM and now - self._told_at.get(name, -LARGE_ROOM_INTERVAL_S) < LARGE_ROOM_INTERVAL_S:
             self._late[name] = count
             return
+        self._late.pop(name, None)
         if count > LARGE_ROOM:
             self._told_at[name] = now
         room.set_online(count)
