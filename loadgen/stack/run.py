@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from loadgen.stack.banner import banner, not_ready
-from loadgen.stack.manager import StackManager, signals_held
+from loadgen.stack.manager import STOP_SIGNALS, StackManager, signals_held
 from loadgen.stack.plan import (
     HOST,
     Part,
@@ -100,6 +100,9 @@ def run_parts(parts: Sequence[Part], environ: Mapping[str, str], output: TextIO,
         manager.add(part, environ)
     with signals_held():
         manager.loop()
+        # What remains is cleaning up, which an impatient Ctrl-C should not cut short.
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
     if manager.died is None:
         return 0
     name, code = manager.died
