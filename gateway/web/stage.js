@@ -89,7 +89,6 @@ export class StageQueue {
 
   /** @param {number} now @returns {Entry[]} what goes on stage now */
   take(now) {
-    if (this.#hidden) return [];
     const taken = [];
     for (const mode of /** @type {Mode[]} */ (["scroll", "top", "bottom"])) {
       this.#dropStale(mode, now);

@@ -22,9 +22,11 @@ class Visit:
         self._socket = socket
 
     async def expect(self, kind: str) -> Frame:
-        """Receive the next command, which has to be of this type, and give its data."""
+        """Receive the next command, which has to be of this type, and give its data; unasked heartbeats are skipped."""
         async with asyncio.timeout(STEP_S):
             frame = json.loads(await self._socket.recv(decode=True))
+            while frame["type"] == "PING" != kind:
+                frame = json.loads(await self._socket.recv(decode=True))
         assert frame["type"] == kind, frame
         data: Frame = frame["data"]
         return data
