@@ -137,7 +137,9 @@ class Room:
             return
         if not (self._pending or self._shed or self._tell_online):
             return
-        self._tick = self._around.loop.call_later(self._around.tick_s, self._ticked)
+        if self._pending:
+            # A notice alone starts no tick: the first message of a quiet room must not wait for a viewer count.
+            self._tick = self._around.loop.call_later(self._around.tick_s, self._ticked)
         self._frames.extend(self._encode(batch) for batch in self._batches())
         self._write_next()
 
