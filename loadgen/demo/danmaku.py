@@ -152,9 +152,9 @@ class Crowd:
         return {"type": "gift", "text": f"{user['name']}: {gift} × {count}", "gift": gift, "count": count, "user": user}
 
     def _superchat(self) -> dict[str, object]:
-        amount = self._rng.choice((30, 50, 100, 500))
+        price = self._rng.choice((30, 50, 100, 500))
         text = self._rng.choice(THANKS)
-        return {"type": "superchat", "text": text, "amount": amount, "currency": "CNY", "user": self._person()}
+        return {"type": "superchat", "text": text, "price": price, "currency": "CNY", "user": self._person()}
 
     def _person(self) -> dict[str, object]:
         index = self._rng.randrange(len(NAMES))
