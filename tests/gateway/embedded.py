@@ -142,8 +142,7 @@ class Client:
                 items += data["items"]
         return items
 
-    @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether the gateway has anything left to send."""
         return bool(self.transport.buffer) or self.connection.outbox is not None
 

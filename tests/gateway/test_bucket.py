@@ -253,7 +253,7 @@ def test_a_partly_written_frame_is_completed_first(bucket: Bucket, two: list[Vie
     bucket.write(ROOM, frame(2), 0)
     slow.connection.close(CloseCode.STUCK, "x")
     events = slow.events()
-    while slow.behind:
+    while slow.is_behind():
         slow.transport.flush()
         events += slow.events()
     assert len(events) == 2

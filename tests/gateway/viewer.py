@@ -140,8 +140,7 @@ class Viewer:
         """Return every JSON message that has arrived; there must be nothing else."""
         return [json.loads(text_of(event)) for event in self.events()]
 
-    @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether the gateway has anything left to send."""
         return bool(self.transport.buffer) or self.connection.outbox is not None
 
@@ -150,7 +149,7 @@ class Viewer:
         messages: list[Any] = []
         while True:
             messages += self.messages()
-            if not self.behind:
+            if not self.is_behind():
                 return messages + self.messages()
             self.transport.flush()
 
