@@ -12,14 +12,17 @@ from protocol.names import Room, UserId
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """Makes a retry safe: the same owner, key and target publish once within five minutes.
+    """Makes a retry safe: the same owner, key and target publish once within `life_s` seconds.
 
-    `fingerprint` is a digest of what is pushed; the same key with another fingerprint is a conflict.
+    `fingerprint` is a digest of what is pushed; the same key with another fingerprint is a conflict. The life is the
+    five minutes promised to publishers, or less where the retry comes from a program of ours and soon: every key
+    takes about 150 bytes of Redis while it lives.
     """
 
     owner: str
     key: str
     fingerprint: str
+    life_s: int = 300
 
 
 @dataclass(frozen=True, slots=True)
