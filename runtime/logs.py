@@ -71,7 +71,9 @@ def _shared_processors() -> list[Processor]:
 def _renderer(json: bool, target: TextIO) -> list[Processor]:
     if json:
         return [structlog.processors.format_exc_info, _render_json]
-    return [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+    # The plain traceback: the default one prints local variables, and with them tokens and keys.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
 
 
 def _add_component(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

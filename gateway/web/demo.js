@@ -18,6 +18,9 @@ const STATS_MS = 500;
 const byId = (id) => document.getElementById(id);
 
 const query = new URLSearchParams(location.search);
+const token = query.get("token") ?? undefined;
+// The address is shown and passed on; who the viewer is must not go with it.
+query.delete("token");
 const gateways = gatewayList(query, location);
 const session = load(query, localStorage);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -34,7 +37,7 @@ let client = connect(gateways);
 
 /** @param {string[]} urls the chosen gateway first, the others to fall back on */
 function connect(urls) {
-  const made = new DanmakuClient({ urls });
+  const made = new DanmakuClient({ urls, token });
   made.addEventListener("state", ({ detail }) => showState(detail));
   made.addEventListener("push", ({ detail }) => received(detail.items));
   made.addEventListener("joined", ({ detail }) => showOnline(detail.online));

@@ -57,6 +57,19 @@ def test_library_logs_share_the_format() -> None:
     assert (line["level"], line["component"], line["event"]) == ("warning", "some.library", "lost one of 2")
 
 
+def test_tracebacks_show_no_values() -> None:
+    """On a terminal a traceback names lines and the error, and never what a variable held: it may be a token."""
+    stream = Terminal()
+    configure_logging("info", "auto", stream)
+    token = "-".join(("very", "secret"))
+    try:
+        raise ValueError(len(token))
+    except ValueError:
+        get_logger("demo").exception("broken")
+    assert "ValueError" in stream.getvalue()
+    assert token not in stream.getvalue()
+
+
 def test_exceptions_stay_on_one_line() -> None:
     """A traceback is a field of the event, not further lines."""
     stream = io.StringIO()

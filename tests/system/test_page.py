@@ -1,12 +1,14 @@
 """A browser shows pushed danmaku on the demo page."""
 
 import shutil
+from pathlib import Path
 
+import jwt
 import pytest
 from playwright.async_api import Page, async_playwright
 
 from loadgen.stack.plan import HOST
-from tests.system.platform import Platform
+from tests.system.platform import Platform, make_options, running_platform
 
 CHROMIUM = shutil.which("chromium")
 
@@ -42,6 +44,27 @@ async def test_the_page_shows_pushed_danmaku(platform: Platform) -> None:
         await platform.push("demo", [danmaku])
         for page in pages:
             await shown(page, "前排围观!")
+        await browser.close()
+
+
+async def test_a_token_on_the_page_s_address_identifies_the_viewer(redis_url: str, tmp_path: Path) -> None:
+    """`?token=` authenticates the page's viewer, pushes to that user reach it, and the address no longer shows it."""
+    secret = "a shared secret of more than thirty-two bytes"
+    env = {"gateway-1": {"GATEWAY_JWT_SECRET": secret}}
+    token = jwt.encode({"sub": "7", "name": "小明"}, secret, "HS256")
+    async with (
+        running_platform(make_options(redis_url, gateways=1, env=env), tmp_path) as platform,
+        async_playwright() as playwright,
+    ):
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        await page.goto(f"http://{HOST}:{platform.options.gateways[0].client}/?room=demo&token={token}")
+        await platform.until(0, lambda stats: stats["rooms"] == 1)
+        notice = {"type": "notice", "text": "only for you"}
+        status, _ = await platform.call("POST", "/v1/users/7/messages", {"data": notice})
+        assert status == 200
+        await shown(page, "only for you")
+        assert "token" not in page.url
         await browser.close()
 
 
