@@ -1,6 +1,6 @@
 # One image for all tiers; the command chooses which:
 #   docker run … danmaku-push:dev danmaku-gateway | danmaku-logic | loadgen …
-# The base needs Python 3.11 or later as `python` and pip; both stages have to use the same one.
+# The base needs Python 3.11 or later as `python3`, with venv and pip; both stages have to use the same one.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -12,10 +12,10 @@ COPY k8s ./k8s
 COPY gateway ./gateway
 COPY logic ./logic
 COPY loadgen ./loadgen
-RUN python -m pip wheel --no-cache-dir --constraint constraints.txt --wheel-dir /wheels .
+RUN python3 -m pip wheel --no-cache-dir --constraint constraints.txt --wheel-dir /wheels .
 # Installed into a folder of its own, so that the last stage takes this folder and nothing else: no wheels, no sources.
-RUN python -m venv --without-pip /opt/danmaku \
-    && python -m pip --python /opt/danmaku/bin/python install --no-cache-dir --no-index --find-links /wheels danmaku-push
+RUN python3 -m venv --without-pip /opt/danmaku \
+    && python3 -m pip --python /opt/danmaku/bin/python install --no-cache-dir --no-index --find-links /wheels danmaku-push
 
 FROM ${BASE}
 ARG VERSION=0.1.0

@@ -85,7 +85,11 @@ def up(gateways: int, port_offset: int, demo: bool) -> None:
       loadgen up --gateways 3 --port-offset 1000
       REDIS_URL=redis://localhost:6379/5 loadgen up --no-demo
     """
-    from loadgen.stack.run import UpOptions, up
+    try:
+        from loadgen.stack.run import UpOptions, up
+    except ModuleNotFoundError as missing:
+        # The container image leaves out what only a laptop needs.
+        raise LoadgenError(f"{missing.name} is not installed: pip install 'danmaku-push[laptop]'") from missing
 
     raise click.exceptions.Exit(up(UpOptions(gateways, port_offset, demo), os.environ))
 

@@ -11,7 +11,8 @@ RULE = "─" * 78
 
 def banner(options: StackOptions, redis: ExternalRedis | RedisBinary) -> str:
     """Return the text to print once every part is ready. It shows the development key, as it must."""
-    pages = [f"http://localhost:{ports.client}/" for ports in options.gateways]
+    # The room is named, because the page would otherwise open the one that was used last.
+    pages = [f"http://localhost:{ports.client}/?room=live" for ports in options.gateways]
     api = f"http://localhost:{options.logics[0].api}"
     where = f"at {redis.address}" if isinstance(redis, ExternalRedis) else f"from {redis.path}"
     lines = [
@@ -25,9 +26,9 @@ def banner(options: StackOptions, redis: ExternalRedis | RedisBinary) -> str:
         "",
         _curl(f"{api}/v1/rooms/live/messages", options.secrets.api_key),
         "",
-        f"API    {api}/docs",
+        f"API      {api}/docs",
         f"Numbers  {_stats(options)}",
-        f"Redis  {where}",
+        f"Redis    {where}",
         "Ctrl-C stops everything.",
         RULE,
         "",

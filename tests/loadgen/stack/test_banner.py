@@ -14,8 +14,8 @@ OPTIONS = StackOptions("redis://:hidden@db/0", Secrets("api-key", "link-token"),
 def test_every_page_is_named() -> None:
     """There is a page for each gateway."""
     text = banner(OPTIONS, RedisBinary(Path("/usr/bin/redis-server")))
-    assert "http://localhost:8000/" in text
-    assert "http://localhost:8010/" in text
+    assert "http://localhost:8000/?room=live\n" in text
+    assert "http://localhost:8010/?room=live\n" in text
     assert "/usr/bin/redis-server" in text
 
 
