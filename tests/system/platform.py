@@ -118,6 +118,12 @@ class Platform:
                     return stats
                 await asyncio.sleep(0.02)
 
+    async def until_accepted(self, room: str) -> None:
+        """Push to a room until a logic takes it: what another process notices has no event to await."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (await self.call("POST", f"/v1/rooms/{room}/messages", {"data": 0}))[0] != 200:
+                await asyncio.sleep(0.1)
+
     async def restart_gateway(self, gateway: int) -> None:
         """Kill a gateway without warning, start it again, and wait until every logic has found it."""
         name = f"gateway-{gateway + 1}"

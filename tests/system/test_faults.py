@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.redis_server import free_port
+from tests.redis_server import RedisServer, free_port
 from tests.system.platform import Platform, Viewer, make_options, running_platform
 from tests.system.proxy import Proxy
 
@@ -115,6 +115,28 @@ async def test_redis_lost_its_data_and_the_room_goes_on(redis_url: str, tmp_path
         epochs = [frame["epoch"] for frame in viewers[0].pushes()]
         assert len(set(epochs)) == 2
         assert viewers[0].pushes()[-1]["seq"] == 5
+
+
+async def test_redis_dies_and_comes_back(tmp_path: Path) -> None:
+    """Without Redis a push is refused with 503; when Redis is back, pushes reach the viewers that stayed, in order."""
+    server = RedisServer()
+    server.start()
+    try:
+        async with running_platform(make_options(server.url), tmp_path) as platform:
+            viewers = await viewers_of_both(platform)
+            await push_and_check(platform, viewers, 0, 5)
+            server.kill()
+            body = {"messages": [{"data": "lost"}]}
+            status, problem = await platform.call("POST", "/v1/rooms/cut/messages", body)
+            assert (status, problem["code"]) == (503, "unavailable")
+            server.start()
+            for gateway in (0, 1):
+                await platform.until(gateway, lambda stats: bool(stats["subscribed"]))
+            await platform.until_accepted("ready-again")
+            await push_and_check(platform, viewers, 5, 20)
+            assert len({frame["epoch"] for frame in viewers[0].pushes()}) == 2
+    finally:
+        server.stop()
 
 
 async def test_a_gateway_that_starts_later_joins_in(redis_url: str, tmp_path: Path) -> None:
