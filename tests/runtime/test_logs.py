@@ -52,9 +52,9 @@ def test_library_logs_share_the_format() -> None:
     """What a library logs through the standard module comes out in the same form."""
     stream = io.StringIO()
     configure_logging("info", "json", stream)
-    logging.getLogger("some.library").warning("lost %s of %d", "one", 2)
+    logging.getLogger("some.package").warning("lost %s of %d", "one", 2)
     (line,) = logged(stream)
-    assert (line["level"], line["component"], line["event"]) == ("warning", "some.library", "lost one of 2")
+    assert (line["level"], line["component"], line["event"]) == ("warning", "some.package", "lost one of 2")
 
 
 def test_tracebacks_show_no_values() -> None:

@@ -1,39 +1,21 @@
 """A browser shows pushed danmaku on the demo page."""
 
-import shutil
 from pathlib import Path
 
 import jwt
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from loadgen.stack.plan import HOST
+from tests.browser import running_browser
 from tests.system.platform import Platform, make_options, running_platform
 
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: the page was NOT tested"),
-]
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
+pytestmark = [pytest.mark.system, pytest.mark.browser]
 
 
 async def test_the_page_shows_pushed_danmaku(platform: Platform) -> None:
     """Pages on both gateways show what was pushed over HTTP, and what one of them sends the other shows."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with running_browser() as browser:
         pages = [await browser.new_page() for _ in range(2)]
         for page, ports in zip(pages, platform.options.gateways, strict=True):
             await page.goto(f"http://{HOST}:{ports.client}/?room=demo&name=viewer{ports.client}")
@@ -44,7 +26,6 @@ async def test_the_page_shows_pushed_danmaku(platform: Platform) -> None:
         await platform.push("demo", [danmaku])
         for page in pages:
             await shown(page, "前排围观!")
-        await browser.close()
 
 
 async def test_a_token_on_the_page_s_address_identifies_the_viewer(redis_url: str, tmp_path: Path) -> None:
@@ -54,9 +35,8 @@ async def test_a_token_on_the_page_s_address_identifies_the_viewer(redis_url: st
     token = jwt.encode({"sub": "7", "name": "小明"}, secret, "HS256")
     async with (
         running_platform(make_options(redis_url, gateways=1, env=env), tmp_path) as platform,
-        async_playwright() as playwright,
+        running_browser() as browser,
     ):
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = await browser.new_page()
         await page.goto(f"http://{HOST}:{platform.options.gateways[0].client}/?room=demo&token={token}")
         await platform.until(0, lambda stats: stats["rooms"] == 1)
@@ -65,7 +45,6 @@ async def test_a_token_on_the_page_s_address_identifies_the_viewer(redis_url: st
         assert status == 200
         await shown(page, "only for you")
         assert "token" not in page.url
-        await browser.close()
 
 
 async def shown(page: Page, text: str) -> None:
