@@ -188,6 +188,11 @@ class ClientReader:
         """Whether no frame is incomplete."""
         return self._receiver.at_rest
 
+    @property
+    def ended(self) -> bool:
+        """Whether a Close came."""
+        return self._receiver.ended
+
 
 def text_of(event: Event) -> bytes:
     """Return the payload of what must be a text message."""
