@@ -7,19 +7,26 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from tests.redis_server import RedisServer
 
 IMAGE = os.environ.get("TEST_REDIS_IMAGE", "redis:7")
+PULL_S = 60.0
+"""How long Docker may take to answer or to get the image; after that the local server does."""
 
 
+@cache
 def docker_has_image() -> bool:
-    """Whether a Docker engine answers and has the image, so that nothing needs to be pulled in a test."""
-    if shutil.which("docker") is None:
+    """Whether a Docker engine answers and has the image, or can get it. Asked once a run."""
+    if shutil.which("docker") is None or not _docker("info"):
         return False
-    command = ["docker", "image", "inspect", IMAGE]
+    return _docker("image", "inspect", IMAGE) or _docker("pull", "--quiet", IMAGE)
+
+
+def _docker(*arguments: str) -> bool:
     try:
-        return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
+        return subprocess.run(["docker", *arguments], capture_output=True, timeout=PULL_S, check=False).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
@@ -28,7 +35,7 @@ def docker_has_image() -> bool:
 def running_redis() -> Iterator[str]:
     """Yield the URL of a Redis that is empty and ends with the block."""
     if docker_has_image():
-        from testcontainers.redis import RedisContainer
+        from testcontainers.community.redis import RedisContainer
 
         with RedisContainer(IMAGE) as container:
             yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
