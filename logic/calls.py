@@ -6,9 +6,9 @@ from enum import IntEnum
 from importlib.resources import files
 from typing import Final
 
-from logic.plan import Call, idempotency_key, room_key
+from logic.plan import Call, idempotency_key
 from protocol.envelope import Broadcast, UserPush, encode, encode_room_push, room_push_parts
-from protocol.partitions import channel
+from protocol.partitions import channel, room_key
 from runtime.redis import Script, ScriptCall
 
 ROOM_LIFE_MS: Final = 24 * 3600 * 1000

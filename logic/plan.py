@@ -97,11 +97,6 @@ def plan(pushes: Iterable[Accepted]) -> list[Call]:
     return calls
 
 
-def room_key(room: Room) -> str:
-    """Return the key of a room's position: `dm:{p07}:room:<room>`."""
-    return f"{tag(partition_of(room))}:room:{room}"
-
-
 def idempotency_key(push: Accepted, idempotency: Idempotency) -> str:
     """Return the key of an idempotency record: `dm:{p07}:idem:<digest>`.
 
