@@ -9,8 +9,8 @@ from logic.counts import RoomCounts
 from logic.links import Dialler, Links
 from logic.metrics import LogicMetrics
 from logic.model import GatewayInfo, RoomInfo, Unavailable
-from logic.plan import room_key
 from protocol.names import Room
+from protocol.partitions import room_key
 from runtime.redis import RedisError
 from runtime.redis.errors import redis_errors
 
