@@ -97,8 +97,8 @@ class Dialler:
         self._backoff.reset()
 
     def _failed(self, reason: str) -> None:
-        # A row of equal failures is one line.
-        if reason != self.reason:
+        # A row of equal failures is one line, and an end that nobody minds is none.
+        if self.wanted and reason != self.reason:
             _LOG.warning("no link", gateway=self.peer.name, address=self.peer.address, reason=reason)
         self.reason = reason
 
