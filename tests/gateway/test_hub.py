@@ -347,27 +347,36 @@ async def test_messages_merge_while_a_frame_is_being_written(gateway: Gateway, c
 async def test_a_room_s_earlier_life_does_not_reach_its_next(
     gateway: Gateway, positions: Positions, connect: Connect
 ) -> None:
-    """All viewers leave while frames are on their way, one comes back: it hears of nothing before its position."""
-    crowd = await crowd_of(connect, "42", 64)
-    blocked = crowd[0].connection.bucket
-    back = next(v for v in crowd if v.connection.bucket is not blocked)
-    with blocked.lock:
-        gateway.hub.push_to_room(push("42", 1))
-        await asyncio.sleep(0)
-        gateway.hub.push_to_room(push("42", 2))
-        for viewer in crowd:
-            if viewer.connection.bucket is not blocked:
-                viewer.say("LEAVE", room="42")
+    """All viewers leave while a frame is on its way, one comes back: it hears of nothing before its position."""
+    others = await crowd_of(connect, "other", 64)
+    first, second = list(gateway.hub.rooms["other"].homes["json"])[-2:]
+    crowd = [viewer for viewer in [connect() for _ in range(64)] if viewer.connection.bucket not in (first, second)]
     for viewer in crowd:
-        if viewer.connection.bucket is blocked:
+        await viewer.join("42")
+    for seq in (1, 2, 3):
+        gateway.hub.push_to_room(push("42", seq))
+        assert await crowd[0].items(1) == [seq]
+    back = crowd[5]
+    await back.items(3)
+    with first.lock, second.lock:
+        # Both threads stop at these two buckets, so the frame of the room `42` waits for its turn.
+        gateway.hub.push_to_room(push("other", 1))
+        async with asyncio.timeout(PATIENCE_S):
+            while gateway.counters.frames_encoded < 4:
+                await asyncio.sleep(0)
+        gateway.hub.push_to_room(push("42", 4))
+        async with asyncio.timeout(PATIENCE_S):
+            while gateway.counters.frames_encoded < 5:
+                await asyncio.sleep(0)
+        for viewer in crowd:
             viewer.say("LEAVE", room="42")
-    assert gateway.hub.rooms == {}
-    while (await back.hear())[0] != "LEFT":
-        pass
-    positions.known["42"] = (EPOCH, 2)
-    assert (await back.join("42"))["seq"] == 2
-    gateway.hub.push_to_room(push("42", 3))
-    assert await back.hear() == ("PUSH", {"room": "42", "items": [3], "seq": 3, "epoch": EPOCH})
+        assert "42" not in gateway.hub.rooms
+        assert (await back.hear())[0] == "LEFT"
+        positions.known["42"] = (EPOCH, 4)
+        assert (await back.join("42"))["seq"] == 4
+    assert await others[0].items(1) == [1]
+    gateway.hub.push_to_room(push("42", 5))
+    assert await back.hear() == ("PUSH", {"room": "42", "items": [5], "seq": 5, "epoch": EPOCH})
 
 
 # -- pushes without a room
