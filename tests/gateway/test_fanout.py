@@ -134,21 +134,33 @@ async def test_trouble_is_reported(fanout: Fanout, crowd: list[Viewer]) -> None:
     crowd[40].skip(filler)
 
 
-async def test_a_small_room_does_not_wait_for_a_huge_one(fanout: Fanout, crowd: list[Viewer]) -> None:
-    """Jobs take turns, a bucket each: a later, smaller job ends while an earlier one is still at work."""
+async def test_rooms_take_turns(crowd: list[Viewer]) -> None:
+    """A later, smaller job ends before a huge one that one thread is at work on: each turn is one bucket."""
     small = crowd[: INLINE_BUCKETS + 1]
     for viewer in small:
         join(viewer, SMALL)
-    results = Results(1)
-    blocked = crowd[-1].connection.bucket
-    with blocked.lock:
-        fanout.write(ROOM, frame(1), buckets(crowd), results.taker("huge"), 0)
-        fanout.write(SMALL, frame(1, "s"), buckets(small), results.taker("small"), 0)
-        assert await results.wait() == ["small"]
-    done = Results(1)
-    fanout.write(ROOM, frame(2), buckets(crowd), done.taker("next"), 0)
-    await done.wait()
-    assert [name for name, _ in results.tallies] == ["small", "huge"]
+    results = Results(2)
+    pool = Fanout(1)
+    pool.start()
+    with crowd[-1].connection.bucket.lock:
+        pool.write(ROOM, frame(1), buckets(crowd), results.taker("huge"), 0)
+        pool.write(SMALL, frame(1, "s"), buckets(small), results.taker("small"), 0)
+    assert await results.wait() == ["small", "huge"]
+    pool.stop()
+
+
+async def test_a_stuck_bucket_holds_up_one_thread_only(fanout: Fanout, crowd: list[Viewer]) -> None:
+    """While one thread waits for a bucket's lock the other goes on with everything else."""
+    small = crowd[: INLINE_BUCKETS + 1]
+    for viewer in small:
+        join(viewer, SMALL)
+    done, rest = Results(1), Results(1)
+    with crowd[-1].connection.bucket.lock:
+        fanout.write(ROOM, frame(1), buckets(crowd), rest.taker("huge"), 0)
+        fanout.write(SMALL, frame(1, "s"), buckets(small), done.taker("small"), 0)
+        assert await done.wait() == ["small"]
+        assert rest.tallies == []
+    assert await rest.wait() == ["huge"]
 
 
 async def test_frames_of_a_group_keep_their_order(fanout: Fanout, crowd: list[Viewer]) -> None:
