@@ -10,11 +10,11 @@ from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.identity import Identity, TokenVerifier, guest
 from gateway.metrics import Counters
-from gateway.rate import TokenBucket
 from protocol.codes import CloseCode, ErrorCode
 from protocol.dialect import Ack, Auth, Command, CommandError, Error, Join, Leave, Ping, Pong, Ref, Send
 from protocol.envelope import SubmitResult
 from protocol.limits import ROOMS_PER_CONNECTION
+from runtime.rate import TokenBucket
 
 SENDS_PER_SECOND: Final = 2.0
 """A viewer's own danmaku, per connection: faster is not typed by hand."""

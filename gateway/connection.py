@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.identity import Identity
 from gateway.outbox import Outbox
-from gateway.rate import TokenBucket
 from gateway.writer import DEAD
 from protocol.codes import CloseCode
 from protocol.dialect import Dialect, Shed
@@ -18,6 +17,7 @@ from protocol.websocket.frames import Role, encode_close, encode_pong
 from protocol.websocket.limits import MESSAGE_LIMITS
 from protocol.websocket.receiver import Binary, Close, Event, FrameReceiver, Ping, Text, receive
 from protocol.websocket.session import Action, State, advance, answer_close
+from runtime.rate import TokenBucket
 
 if TYPE_CHECKING:
     from gateway.bucket import Bucket

@@ -72,7 +72,7 @@ class BulkCalls:
         await invite(request)
         response = web.StreamResponse(headers={"Content-Type": NDJSON, "X-Request-Id": request[REQUEST_ID]})
         await response.prepare(request)
-        stream = BulkStream(response, key, self._publishing, self._metrics, self._options)
+        stream = BulkStream(response, (self._keys, key), self._publishing, self._metrics, self._options)
         self._open.add(stream)
         try:
             await stream.run(request.content)
@@ -92,13 +92,13 @@ class BulkStream:
     def __init__(
         self,
         response: web.StreamResponse,
-        key: ApiKey,
+        admitted: tuple[KeyRing, ApiKey],
         publishing: Publishing,
         metrics: ApiMetrics,
         options: ApiOptions,
     ) -> None:
         self._response = response
-        self._key = key
+        self._keys, self._key = admitted
         self._submit = publishing.submit
         self._metrics = metrics
         self._count_accepted = metrics.route(PATH).count_accepted
@@ -178,6 +178,7 @@ class BulkStream:
             return  # a line that keeps the connection busy; it counts, and has no result
         try:
             push, in_room = self._push_of(decode_line(text))
+            self._keys.charge(self._key)
             pending = Pending(self._line, self._submit(push), in_room, len(push.messages), len(text))
         except Exception as error:
             pending = Pending(self._line, _refusal(error), False, 0, len(text))

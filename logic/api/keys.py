@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import math
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from logic.api.problems import Problem
 from protocol.codes import ErrorCode
+from runtime.rate import TokenBucket
 
 KEY_MIN_CHARS: Final = 16
 """Shorter keys can be guessed; 16 random characters hold 96 bits."""
@@ -37,27 +40,34 @@ class ApiKey:
     """A key as it is kept: only a digest, so that neither a log line nor a core dump gives it away.
 
     `name` is the publisher's name in logs and owns its idempotency keys. Two keys may share a name: so a key is
-    replaced without a gap.
+    replaced without a gap. `pushes_per_second` is what one logic takes from it, None for any number.
     """
 
     name: str
     digest: bytes = field(repr=False)
     scopes: frozenset[Scope]
+    pushes_per_second: float | None = None
 
     @classmethod
-    def of(cls, name: str, key: str, scopes: Sequence[Scope] = tuple(Scope)) -> "ApiKey":
-        """Make the kept form of a key; all scopes unless told."""
-        return cls(name, _digest(key), frozenset(scopes))
+    def of(
+        cls, name: str, key: str, scopes: Sequence[Scope] = tuple(Scope), pushes_per_second: float | None = None
+    ) -> "ApiKey":
+        """Make the kept form of a key; all scopes and no rate unless told."""
+        return cls(name, _digest(key), frozenset(scopes), pushes_per_second)
 
 
 class ApiKeySetting(BaseModel):
-    """A key as an operator writes it: `{"name": "shop", "key": "…", "scopes": ["publish", "user"]}`."""
+    """A key as an operator writes it: `{"name": "shop", "key": "…", "scopes": ["publish", "user"]}`.
+
+    `pushes_per_second` is optional: what each logic takes from this key, with one second's worth at once.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     key: SecretStr
     scopes: tuple[Scope, ...] = Field(min_length=1)
+    pushes_per_second: float | None = Field(default=None, ge=0.1, le=1_000_000)
 
     @field_validator("key")
     @classmethod
@@ -68,17 +78,21 @@ class ApiKeySetting(BaseModel):
 
     def to_key(self) -> ApiKey:
         """Return the kept form."""
-        return ApiKey.of(self.name, self.key.get_secret_value(), self.scopes)
+        return ApiKey.of(self.name, self.key.get_secret_value(), self.scopes, self.pushes_per_second)
 
 
 class KeyRing:
     """All keys that are let in."""
 
-    def __init__(self, keys: Sequence[ApiKey]) -> None:
+    def __init__(self, keys: Sequence[ApiKey], now: Callable[[], float] = time.monotonic) -> None:
         """Raise ValueError when two entries are the same key: their scopes would contradict each other."""
         if len({key.digest for key in keys}) != len(keys):
             raise ValueError("API keys: the same key is listed twice")
         self._keys = tuple(keys)
+        self._now = now
+        self._budgets = {
+            key.digest: TokenBucket(now(), _burst(key.pushes_per_second)) for key in keys if key.pushes_per_second
+        }
 
     def __repr__(self) -> str:
         return f"<KeyRing {sorted(key.name for key in self._keys)}>"
@@ -115,11 +129,25 @@ class KeyRing:
             )
         return found
 
+    def charge(self, key: ApiKey) -> None:
+        """Count one push of a key; raise Problem 429 when it pushes faster than it may."""
+        rate = key.pushes_per_second
+        if rate and not self._budgets[key.digest].allow(self._now(), rate, _burst(rate)):
+            raise Problem(
+                ErrorCode.RATE_LIMITED,
+                f"the key {key.name!r} may push {rate:g} times a second",
+                headers={"Retry-After": str(math.ceil(1 / rate))},
+            )
+
 
 def check_scope(key: ApiKey, scope: Scope) -> None:
     """Raise Problem 403 when the key may not do this."""
     if scope not in key.scopes:
         raise Problem(ErrorCode.FORBIDDEN, f"the key {key.name!r} does not have the scope {scope!s}")
+
+
+def _burst(rate: float) -> float:
+    return max(1.0, rate)
 
 
 def _digest(key: str) -> bytes:

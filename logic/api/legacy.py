@@ -62,6 +62,7 @@ class LegacyCalls:
         key = self._authenticate(request)
         check_scope(key, scope)
         check_content_type(request, FORM)
+        self._keys.charge(key)
         return key
 
     def _authenticate(self, request: web.Request) -> ApiKey:

@@ -82,6 +82,7 @@ _PUSH_REFUSALS: Final = (
     ErrorCode.CONTENT_TYPE,
     ErrorCode.FIELD_INVALID,
     ErrorCode.TOO_MANY_MESSAGES,
+    ErrorCode.RATE_LIMITED,
     ErrorCode.UNAVAILABLE,
 )
 
@@ -259,7 +260,7 @@ def _problem(status: int, codes: list[ErrorCode]) -> Json:
     headers = _headers()
     if status == 401:
         headers["WWW-Authenticate"] = {"schema": {"type": "string"}, "description": "Bearer"}
-    if status == 503:
+    if status in (429, 503):
         headers["Retry-After"] = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds"}
     return {
         "description": "; ".join(f"`{code}`: {ERRORS[code].meaning}" for code in codes),

@@ -63,6 +63,7 @@ class PushCalls:
         key = self._keys.authenticate(request.headers.get("Authorization"))
         check_scope(key, scope)
         check_content_type(request, JSON)
+        self._keys.charge(key)
         return key
 
 

@@ -358,6 +358,9 @@ async def test_a_room_s_earlier_life_does_not_reach_its_next(
         assert await crowd[0].items(1) == [seq]
     back = crowd[5]
     await back.items(3)
+    async with asyncio.timeout(PATIENCE_S):
+        while gateway.counters.frames_written < 3 * len(crowd):
+            await asyncio.sleep(0)
     with first.lock, second.lock:
         # Both threads stop at these two buckets, so the frame of the room `42` waits for its turn.
         gateway.hub.push_to_room(push("other", 1))

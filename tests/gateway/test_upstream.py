@@ -84,6 +84,9 @@ def test_a_room_has_one_logic(upstream: Upstream) -> None:
         rooms = [sent.room for sent in link.sent]
         assert rooms[::2] == rooms[1::2]
         assert 5 < len(set(rooms)) < 40
+    upstream.remove_link(links[0])
+    moved = [sent.ref for link in links[1:] for sent in link.sent]
+    assert sorted(moved) == list(range(1, 121)), "what was lost moved once, the rest stayed"
 
 
 def test_what_a_lost_logic_did_not_answer_goes_to_another(upstream: Upstream) -> None:

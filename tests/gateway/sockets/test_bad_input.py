@@ -234,6 +234,17 @@ async def test_a_ninth_header_line_of_64_kib(platform: Platform) -> None:
     await platform.undisturbed()
 
 
+async def test_a_refused_client_that_goes_on_sending_reads_why(platform: Platform) -> None:
+    """The answer is not lost to a reset when the client had more to say."""
+    raw = await platform.connect_raw(upgrade=False)
+    await raw.send(upgrade_request(headers=f"X-Large: {'x' * 10_000}\r\n"))
+    for _ in range(20):
+        await raw.send(b"x" * 16_384)
+        await platform.undisturbed()
+    status, _ = problem_of(await raw.read_to_end())
+    assert status == 431
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /ws HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
 async def test_a_slow_handshake(start: Start, sent: bytes) -> None:
     """A head that is not whole in time is refused with 408, which names the limit."""
@@ -280,7 +291,9 @@ async def test_a_refused_client_that_stays_is_cut(platform: Platform) -> None:
     await platform.until(lambda: platform.gateway.counters.handshakes_refused == {400: 1})
     status, _ = problem_of(await raw.read_to_end())
     assert status == 400
-    await raw.send(b"more of it")
+    await raw.send(b"more of it\r\n\r\n")
+    await platform.undisturbed()
+    assert platform.gateway.counters.handshakes_refused == {400: 1}
     platform.listener.expire(asyncio.get_running_loop().time() + 60)
     with pytest.raises(ConnectionError):
         await send_until_refused(raw)

@@ -9,6 +9,7 @@ from aiohttp import ClientSession, TCPConnector
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from gateway.sweep import SWEEP_S
 from protocol.codes import CloseCode
 from protocol.envelope import Submit, SubmitResult
 from protocol.websocket.frames import OP_CONTINUATION, OP_PING, OP_TEXT, encode_frame
@@ -226,12 +227,12 @@ async def test_a_client_that_vanishes(platform: Platform) -> None:
 
 async def test_an_idle_connection(start: Start) -> None:
     """A client that says nothing is pinged, and then closed with 4000; any frame, a pong included, counts as life."""
-    platform = await start(ping_seconds=0.5, idle_seconds=1.5)
+    platform = await start(ping_seconds=0.5, idle_seconds=0.6 + SWEEP_S)
     silent = await platform.connect_raw()
     alive = await platform.connect()
     assert await silent.event() == Ping(b"")
     close = await silent.ends()
-    assert (close.code, close.reason) == (CloseCode.IDLE, "nothing was heard for 1.5 s")
+    assert (close.code, close.reason) == (CloseCode.IDLE, "nothing was heard for 2.6 s")
     assert await alive.ask("PING") == ("PONG", {}), "its library answers pings"
 
 
@@ -263,9 +264,20 @@ async def test_drain(start: Start) -> None:
 
 async def test_drain_without_viewers(start: Start) -> None:
     """Nobody there, nothing to wait for."""
-    platform = await start(drain_seconds=10)
-    async with asyncio.timeout(1):
+    platform = await start(drain_seconds=14)
+    async with asyncio.timeout(2):
         await platform.gateway.drain()
+
+
+async def test_drain_ends_with_the_last_viewer(start: Start) -> None:
+    """Once everybody has gone the rest of the window is not waited for."""
+    platform = await start(drain_seconds=14)
+    viewer = await platform.connect()
+    async with asyncio.timeout(5):
+        drained = asyncio.create_task(platform.gateway.drain())
+        assert (await viewer.hear())[0] == "GOAWAY"
+        assert (await viewer.ends())[0] == CloseCode.DRAINING
+        await drained
 
 
 async def test_drain_is_bounded(start: Start) -> None:

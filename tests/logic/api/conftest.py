@@ -19,11 +19,13 @@ from tests.logic.api.memory import MemoryOverview, MemoryPublishing
 KEY = "all-scopes-0123456789"
 READ_KEY = "read-only-0123456789"
 PUBLISH_KEY = "publish-only-0123456789"
+SLOW_KEY = "one-in-ten-seconds-0123456789"
 AUTH = {"Authorization": f"Bearer {KEY}"}
 KEYS = (
     ApiKey.of("tester", KEY),
     ApiKey.of("watcher", READ_KEY, [Scope.READ]),
     ApiKey.of("shop", PUBLISH_KEY, [Scope.PUBLISH]),
+    ApiKey.of("slow", SLOW_KEY, pushes_per_second=0.1),
 )
 
 

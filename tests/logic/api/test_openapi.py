@@ -67,11 +67,11 @@ def test_every_refusal_is_in_the_contract() -> None:
 
 
 def test_problem_responses_hold_what_their_status_promises() -> None:
-    """Each described problem has a code of its status, X-Request-Id, and 401 and 503 their own header."""
+    """Each described problem has a code of its status, X-Request-Id, and 401, 429 and 503 their own header."""
     for operation in _operations():
         for status, response in operation["responses"].items():
             assert "X-Request-Id" in response["headers"]
-            assert ("Retry-After" in response["headers"]) == (status == "503")
+            assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
             assert ("WWW-Authenticate" in response["headers"]) == (status == "401")
             for code in response["content"].get("application/problem+json", {"examples": {}})["examples"]:
                 assert str(ERRORS[code].status) == status

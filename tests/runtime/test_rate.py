@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rate import TokenBucket
+from runtime.rate import TokenBucket
 
 
 def test_a_burst_then_the_rate() -> None:
