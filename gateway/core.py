@@ -153,10 +153,13 @@ class Gateway:
         for group in groups:
             for connection in group:
                 self._send_away(connection)
-            await asyncio.sleep(window_s / len(groups))
+            await self._until_empty(window_s / len(groups))
+        await self._until_empty(self._settings.drain_seconds * (1 - DRAIN_SHARE))
+
+    async def _until_empty(self, timeout_s: float) -> None:
         if self.hub.connections:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), self._settings.drain_seconds * (1 - DRAIN_SHARE))
+                await asyncio.wait_for(self._empty.wait(), timeout_s)
 
     def _send_away(self, connection: Connection) -> None:
         delay_ms = self._rng.randrange(RECONNECT_JITTER_MS)
