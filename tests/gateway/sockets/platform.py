@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect as websockets_connect
 from gateway.core import DIALECTS, Gateway
 from gateway.listener import Listener
 from gateway.pages import make_pages
+from gateway.sweep import CLOSING_S
 from protocol.websocket.frames import OP_TEXT, encode_close, encode_frame
 from protocol.websocket.receiver import Close, Event
 from tests.gateway.embedded import EPOCH, PATIENCE_S, Positions, push, settings
@@ -231,9 +232,11 @@ class RawClient:
         while event is not None and not isinstance(event, Close):
             event = await self.event()
         assert event is not None, "no Close frame came"
-        with suppress(ConnectionError):
-            await self.send(encode_close(event.code, mask=MASK))
-            assert await self.read_to_end() == b""
+        # Sooner than a client that does not answer is cut.
+        async with asyncio.timeout(CLOSING_S / 2):
+            with suppress(ConnectionError):
+                await self.send(encode_close(event.code, mask=MASK))
+                assert await self.read_to_end() == b""
         return event
 
     async def close(self) -> None:
