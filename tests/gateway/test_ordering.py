@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ordering import GAP_HOLD_S, HELD_MAX_MESSAGES, RETIRED_EPOCHS, Ready, RoomOrder
+from gateway.ordering import GAP_HOLD_S, HELD_MAX_MESSAGES, RETIRED_EPOCHS, REVIVE_S, Ready, RoomOrder
 from protocol.envelope import RoomPush
 
 EPOCH = 77
@@ -135,6 +135,31 @@ def test_rule_5_several_epochs_are_remembered() -> None:
     for epoch in range(1, RETIRED_EPOCHS + 1):
         assert order.accept(push(2, epoch=epoch), 0) == []
     assert order.epoch == RETIRED_EPOCHS + 1
+
+
+def test_rule_6_a_room_recovers_from_a_push_of_a_life_it_never_saw() -> None:
+    """A very late push of an older epoch stops the live one for a second at most, and nothing comes twice."""
+    order = RoomOrder(EPOCH, 5)
+    assert seqs(order.accept(push(5), 0)) == [5]
+    assert order.accept(push(9, epoch=EPOCH - 1), 1) == []
+    assert seqs(order.expire(1 + 2 * GAP_HOLD_S)) == [9]
+    assert order.accept(push(6), 2) == []
+    assert order.accept(push(7), 2 + REVIVE_S / 2) == []
+    assert order.accept(push(5), 2 + REVIVE_S) == [], "a copy of what was delivered revives nothing"
+    assert order.accept(push(8), 2 + REVIVE_S) == []
+    assert order.epoch == EPOCH
+    assert seqs(order.expire(2 + REVIVE_S + 2 * GAP_HOLD_S)) == [8]
+    assert seqs(order.accept(push(9), 4)) == [9]
+    assert order.accept(push(8), 4) == []
+
+
+def test_rule_6_late_copies_of_a_replaced_epoch_revive_nothing() -> None:
+    """As long as the current epoch is heard of, what comes of the replaced one is stale, however long it comes."""
+    order = RoomOrder(EPOCH, 5)
+    for second in range(10):
+        assert seqs(order.accept(push(second + 1, epoch=EPOCH + 1), second)) == [second + 1]
+        assert order.accept(push(second + 5), second) == []
+    assert order.epoch == EPOCH + 1
 
 
 def test_an_unknown_position_is_the_first_push() -> None:
