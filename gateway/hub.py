@@ -1,6 +1,6 @@
 """Who is here and in which rooms, and where a push goes from there. Event loop only."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from gateway.batch import PendingBatch
@@ -34,6 +34,8 @@ class Hub:
         self._read_position = read_position
         self._users: dict[str, set[Connection]] = {}
         self._waiting: dict[str, list[tuple[Connection, Callable[[], None]]]] = {}
+        # The same by connection: which rooms it waits for.
+        self._joining: dict[Connection, set[str]] = {}
         self._placing: Room | None = None
         self._dedupe = DirectDedupe()
         self._next_bucket = 0
@@ -96,6 +98,7 @@ class Hub:
         if room.order is None:
             waiting = self._waiting.setdefault(name, [])
             waiting.append((connection, partial(self._complete_join, room, connection, ref)))
+            self._joining.setdefault(connection, set()).add(name)
             if len(waiting) == 1:
                 self._read_position(name, partial(self._placed, room))
         else:
@@ -103,8 +106,7 @@ class Hub:
 
     def defer(self, connection: Connection, name: str, action: Callable[[], None]) -> bool:
         """Keep an action until this connection's pending join of the room is answered; False when none is pending."""
-        waiting = self._waiting.get(name, ())
-        if not any(item is connection for item, _ in waiting):
+        if name not in self.joining(connection):
             return False
         self._waiting[name].append((connection, action))
         return True
@@ -115,19 +117,27 @@ class Hub:
         self._left(connection, name)
         connection.send(connection.dialect.encode_reply(Left(name, ref)))
 
-    def joining(self, connection: Connection) -> Iterable[str]:
+    def joining(self, connection: Connection) -> Collection[str]:
         """Return the rooms whose position this connection is still waiting for."""
-        return [name for name, waiting in self._waiting.items() if any(item is connection for item, _ in waiting)]
+        return self._joining.get(connection, ())
 
     def _placed(self, room: Room, position: Position) -> None:
         room.place(RoomOrder(0, 0) if position is None else RoomOrder(position[0], position[1] + 1))
         # What waited may leave again: the room stays until all of it is done.
         self._placing = room
         for connection, action in self._waiting.pop(room.name, []):
+            self._no_longer_joining(connection, room.name)
             if connection.is_open:
                 action()
         self._placing = None
         self._drop_if_empty(room)
+
+    def _no_longer_joining(self, connection: Connection, name: str) -> None:
+        joining = self._joining.get(connection)
+        if joining is not None:
+            joining.discard(name)
+            if not joining:
+                del self._joining[connection]
 
     def _complete_join(self, room: Room, connection: Connection, ref: CommandRef) -> None:
         dialect = connection.dialect

@@ -4,9 +4,12 @@ import os
 import socket
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from gateway.sweep import SWEEP_S
 from protocol.limits import OUTBOX_MAX_BYTES
 from runtime.settings import Port, ProcessSettings
 
@@ -53,15 +56,26 @@ class GatewaySettings(ProcessSettings):
     drain_seconds: float = Field(5.0, ge=0, le=3600, description="window over which viewers are sent away on SIGTERM")
     stop_seconds: float = Field(15.0, gt=0, le=3600, description="deadline for drain and stop together")
 
+    @field_validator("jwt_public_key")
+    @classmethod
+    def _readable_key(cls, key: str | None) -> str | None:
+        if key is not None:
+            try:
+                load_pem_public_key(key.encode())
+            except (ValueError, UnsupportedAlgorithm) as error:
+                raise ValueError("is not a public key in PEM form") from error
+        return key
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.stop_seconds <= self.drain_seconds:
             raise ValueError(
                 f"stop_seconds ({self.stop_seconds:g}) must be more than drain_seconds ({self.drain_seconds:g})"
             )
-        if self.idle_seconds <= self.ping_seconds:
+        if self.idle_seconds <= self.ping_seconds + SWEEP_S:
             raise ValueError(
-                f"idle_seconds ({self.idle_seconds:g}) must be more than ping_seconds ({self.ping_seconds:g})"
+                f"idle_seconds ({self.idle_seconds:g}) must be more than ping_seconds ({self.ping_seconds:g}) and "
+                f"the {SWEEP_S:g} s between two looks at a connection"
             )
         if not (self.anonymous or self.jwt_secret or self.jwt_public_key):
             raise ValueError("nobody could join: set jwt_secret or jwt_public_key, or allow anonymous viewers")

@@ -97,7 +97,9 @@ class Upstream:
         if not self._links:
             self.resolve(_unavailable(ref))
             return
-        pending.link = self._links[crc32(pending.submit.room.encode()) % len(self._links)]
+        # Rendezvous hashing: a logic that comes or goes moves its own share of the rooms and no others.
+        room = pending.submit.room
+        pending.link = max(self._links, key=lambda link: crc32(f"{link.instance:x}/{room}".encode()))
         pending.link.send_submit(pending.submit)
 
 

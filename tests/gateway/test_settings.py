@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from gateway.settings import GatewaySettings
 from protocol.limits import HANDSHAKE_TIMEOUT_S, HEARTBEAT_S, IDLE_TIMEOUT_S, OUTBOX_MAX_BYTES
+from tests.gateway.test_identity import KEYS, public
 
 TOKEN = "x" * 16
 
@@ -45,7 +46,14 @@ def test_what_makes_no_sense_is_named(values: dict[str, Any], message: str) -> N
 def test_a_token_key_is_enough() -> None:
     """Without anonymous viewers one key of either kind is needed."""
     assert made(anonymous=False, jwt_secret="s" * 32).jwt_secret is not None
-    assert made(anonymous=False, jwt_public_key="PEM").jwt_public_key == "PEM"
+    pem = public(KEYS["ES256"])
+    assert made(anonymous=False, jwt_public_key=pem).jwt_public_key == pem
+
+
+def test_a_token_key_that_cannot_be_read_is_found_at_the_start() -> None:
+    """What is not a public key in PEM form is refused by name, before any viewer comes."""
+    with pytest.raises(ValidationError, match="is not a public key in PEM form"):
+        made(jwt_public_key="PEM")
 
 
 def test_secrets_do_not_show() -> None:
