@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from runtime.redis import connect
 from tests.logic.gateway_peer import GatewayPeer
 from tests.logic.platform import Platform
 from tests.redis_server import RedisServer, find_redis_server, find_valkey_server, running_redis
@@ -22,29 +21,6 @@ def each_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """Every kind of server that this machine has, in turn."""
     program: Path = request.param
     with running_redis(program=program) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def shared_redis() -> Iterator[RedisServer]:
-    """A server for tests that do not stop it."""
-    with running_redis() as server:
-        yield server
-
-
-@pytest.fixture
-async def redis(shared_redis: RedisServer) -> AsyncIterator[Redis]:
-    """A client of the shared server, which is empty."""
-    client = connect(shared_redis.url, client_name="test")
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def own_redis() -> Iterator[RedisServer]:
-    """A server of the test's own, running, to be killed and frozen."""
-    with running_redis() as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""What the tests of discovery share: a real Redis."""
+"""A real Redis, for whichever tests want one."""
 
 from collections.abc import AsyncIterator, Iterator
 
